@@ -1,0 +1,46 @@
+# Flashdrop's commands. `make run` and `make test` work on a fresh checkout.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help run test lint format clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+run: $(VENV)/.runtime ## a working shop at http://127.0.0.1:8000/ (PORT=... for another port)
+	@$(BIN)/python -m flashdrop.run
+
+test: $(VENV)/.dev ## the whole suite, against real stores that it starts itself
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## ruff, mypy, import rules, templates, shell, migrations
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/djlint --lint --quiet templates
+	$(BIN)/shellcheck .ci/run
+	SECRET_KEY=lint $(BIN)/python manage.py makemigrations --check --dry-run
+
+format: $(VENV)/.dev ## let ruff format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and caches; the shop's data in .flashdrop/ stays
+	rm -rf $(VENV) staticfiles .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Flashdrop needs Python 3.11 or later; {sys.executable} is {v[0]}.{v[1]}. Name a newer one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: requirements.txt flashdrop/embedded/requirements.txt | $(BIN)/python
+	$(BIN)/pip install --quiet -r requirements.txt
+	@# The stores' wheels don't fit every machine; `make run` says what to install where they don't.
+	-$(BIN)/pip install --quiet -r flashdrop/embedded/requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt flashdrop/embedded/requirements.txt | $(BIN)/python
+	$(BIN)/pip install --quiet -r requirements-dev.txt
+	@touch $@ $(VENV)/.runtime

@@ -1,0 +1,95 @@
+"""The optional rate limiter: off by default, counted in Redis so that all processes share one budget.
+
+Each request costs one from its client address and, when it says who it is, one from that shopper. Windows are fixed.
+A limiter that can't count lets requests pass: it protects capacity, the gate protects the stock.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest, HttpResponseBase
+from limits import RateLimitItemPerSecond
+from limits.aio.storage import RedisStorage
+from limits.aio.strategies import FixedWindowRateLimiter
+
+from flashdrop import envelope, metrics
+from flashdrop.config import config
+from flashdrop.errors import API_PREFIX, plain_error
+from flashdrop.headers import client_address
+from flashdrop.loops import PerLoop
+from flashdrop.redis_client import RedisError
+
+AsyncView = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
+log = logging.getLogger(__name__)
+
+_identify: Callable[[HttpRequest], str | None] = lambda request: None  # noqa: E731
+
+
+def identify_by(identify: Callable[[HttpRequest], str | None]) -> None:
+    """Tell the limiter how to read a shopper's id from a request; plumbing doesn't know what a shopper is."""
+    global _identify
+    _identify = identify
+
+
+class RateLimiter:
+    """`max_requests` in each window of `window_seconds`, for each key."""
+
+    def __init__(self, redis_url: str, max_requests: int, window_seconds: int) -> None:
+        storage = RedisStorage(f"async+{redis_url}", implementation="redispy", key_prefix="flashdrop:limits")
+        self._limiter = FixedWindowRateLimiter(storage)
+        self._item = RateLimitItemPerSecond(max_requests, window_seconds)
+
+    async def retry_after_seconds(self, scope: str, key: str) -> int | None:
+        """Count one request; None when it may pass, else the seconds until the window ends."""
+        try:
+            if await self._limiter.hit(self._item, scope, key):
+                return None
+            window = await self._limiter.get_window_stats(self._item, scope, key)
+        except RedisError as error:
+            log.warning("the rate limiter can't count: %s", error)
+            return None
+        return max(1, math.ceil(window.reset_time - time.time()))
+
+
+limiter: PerLoop[RateLimiter] = PerLoop(
+    lambda: RateLimiter(config.redis_url, config.rate_limit_max, config.rate_limit_window_seconds)
+)
+
+
+async def refusal(request: HttpRequest) -> HttpResponseBase | None:
+    """The 429 for a request over the limit, None for one that may pass."""
+    keys = [("address", client_address(request, config.trusted_proxy_count))]
+    shopper_id = _identify(request)
+    if shopper_id is not None:
+        keys.append(("shopper", shopper_id))
+    for scope, key in keys:
+        seconds = await limiter().retry_after_seconds(scope, key)
+        if seconds is not None:
+            metrics.RATE_LIMITED.labels(scope).inc()
+            message = f"Too many requests. Try again in {seconds} s."
+            if request.path.startswith(API_PREFIX):
+                return envelope.error(message, "RATE_LIMITED", 429, retry_after_seconds=seconds)
+            response = plain_error(request.path, 429, "RATE_LIMITED", message)
+            response.headers["Retry-After"] = str(seconds)
+            return response
+    return None
+
+
+def limited(view: AsyncView) -> AsyncView:
+    """Count requests to `view` when the limiter is on."""
+
+    @wraps(view)
+    async def counted(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if config.rate_limiter_enabled:
+            refused = await refusal(request)
+            if refused is not None:
+                return refused
+        return await view(request, *args, **kwargs)
+
+    return counted

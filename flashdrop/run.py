@@ -1,0 +1,214 @@
+"""`make run`: from a fresh checkout to a working shop, and everything stopped again on Ctrl-C.
+
+Starts the stores that the environment doesn't name, prepares Django's tables and the demo sale, then runs the web tier
+and a worker. It imports no settings: it is what makes them available (`<data dir>/shop.env`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from flashdrop.embedded.mongo_server import start_mongo
+from flashdrop.embedded.process import Server, StoreUnavailable
+from flashdrop.embedded.redis_server import start_redis
+from flashdrop.serve import Address, AddressTaken, check_free
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+READY_SECONDS = 60.0
+STOP_SECONDS = 20.0
+ADMIN = "admin"
+
+
+class CannotRun(Exception):
+    """The shop can't be started; the text says why and what to do next."""
+
+
+class Shop:
+    """Everything one `make run` has started."""
+
+    def __init__(self, data_dir: Path, address: Address) -> None:
+        self._data_dir = data_dir
+        self._address = address
+        self._stores: list[Server] = []
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._kept = _read_env_file(data_dir / "shop.env")
+
+    @property
+    def url(self) -> str:
+        host = "127.0.0.1" if self._address.host in ("0.0.0.0", "::") else self._address.host  # noqa: S104
+        return f"http://{Address(host, self._address.port)}"
+
+    def start(self) -> None:
+        """Bring everything up, in order.
+
+        Raises:
+            CannotRun, StoreUnavailable, AddressTaken: with the next step in the text.
+        """
+        check_free(self._address)
+        self._data_dir.mkdir(parents=True, exist_ok=True)
+        self._start_stores()
+        self._manage("migrate", "--verbosity", "0")
+        self._manage("collectstatic", "--noinput", "--verbosity", "0")
+        self._manage("ensure_indexes")
+        password = self._admin_password()
+        self._spawn("serve", "--host", self._address.host, "--port", str(self._address.port))
+        self._spawn("run_worker")
+        self._wait_until_ready()
+        self._manage("seed_demo")
+        self._wait_until_ready()
+        print(
+            f"\n  Shop    {self.url}/\n  Admin   {self.url}/admin/   user {ADMIN}, password {password}"
+            f"\n  Data    {self._data_dir}   (kept; `python manage.py ...` finds these stores)"
+            "\n\n  Ctrl-C stops everything.\n",
+            flush=True,
+        )
+
+    def wait(self) -> int:
+        """Return when a part of the shop has ended by itself, with its exit code."""
+        while True:
+            for child in self._children:
+                if child.poll() is not None:
+                    return child.returncode or 1
+            for store in self._stores:
+                if store.process.poll() is not None:
+                    print(f"{store.name} ended; see {store.log_file}", file=sys.stderr)
+                    return 1
+            time.sleep(0.3)
+
+    def stop(self) -> None:
+        """End what was started: the web and the worker first, so that they can still finish what they have."""
+        for child in self._children:
+            if child.poll() is None:
+                child.send_signal(signal.SIGTERM)
+        for child in self._children:
+            try:
+                child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+        for store in self._stores:
+            store.stop()
+
+    def _start_stores(self) -> None:
+        kept = {"SECRET_KEY": os.environ.get("SECRET_KEY") or self._kept.get("SECRET_KEY") or secrets.token_urlsafe(48)}
+        if "REDIS_URL" not in os.environ:
+            port = _port_of(self._kept.get("REDIS_URL"))
+            server, kept["REDIS_URL"] = start_redis(self._data_dir / "redis", port)
+            self._stores.append(server)
+        if "MONGODB_URL" not in os.environ:
+            port = _port_of(self._kept.get("MONGODB_URL"))
+            server, kept["MONGODB_URL"] = start_mongo(self._data_dir / "mongo", port)
+            self._stores.append(server)
+        path = self._data_dir / "shop.env"
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{name}={value}\n" for name, value in kept.items()))
+
+    def _admin_password(self) -> str:
+        path = self._data_dir / "admin-password"
+        if path.is_file():
+            return path.read_text().strip()
+        password = secrets.token_urlsafe(9)
+        account = {"DJANGO_SUPERUSER_USERNAME": ADMIN, "DJANGO_SUPERUSER_PASSWORD": password}
+        self._manage("createsuperuser", "--noinput", "--email", "admin@localhost", extra=account)
+        path.touch(mode=0o600)
+        path.write_text(password + "\n")
+        return password
+
+    def _environment(self) -> dict[str, str]:
+        return os.environ | {"FLASHDROP_DATA_DIR": str(self._data_dir)}
+
+    def _manage(self, *command: str, extra: dict[str, str] | None = None) -> None:
+        done = subprocess.run(  # noqa: S603
+            [sys.executable, str(BASE_DIR / "manage.py"), *command],
+            env=self._environment() | (extra or {}),
+            check=False,
+        )
+        if done.returncode:
+            raise CannotRun(f"`manage.py {command[0]}` failed; what it printed above says why.")
+
+    def _spawn(self, *command: str) -> None:
+        # A session of its own: Ctrl-C in the terminal reaches us, and we stop everything in order.
+        self._children.append(
+            subprocess.Popen(  # noqa: S603
+                [sys.executable, str(BASE_DIR / "manage.py"), *command], env=self._environment(), start_new_session=True
+            )
+        )
+
+    def _wait_until_ready(self) -> None:
+        deadline, reasons = time.monotonic() + READY_SECONDS, "no answer yet"
+        while time.monotonic() < deadline:
+            if any(child.poll() is not None for child in self._children):
+                raise CannotRun("A part of the shop ended while starting; what it printed above says why.")
+            try:
+                with urllib.request.urlopen(f"{self.url}/readyz", timeout=3):  # noqa: S310
+                    return
+            except urllib.error.HTTPError as error:
+                reasons = ", ".join(json.load(error).get("reasons", []))
+            except OSError as error:
+                reasons = str(error)
+            time.sleep(0.1)
+        raise CannotRun(f"The shop was not ready after {READY_SECONDS:.0f} s: {reasons}")
+
+
+def _port_of(url: str | None) -> int | None:
+    """The port a store had before: a replica set remembers its address, so it must come back to it."""
+    port = urlsplit(url).port if url else None
+    if port is None:
+        return None
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            raise CannotRun(
+                f"Port {port}, where this checkout's store lives, is taken: perhaps another `make run` of it is still "
+                "running. Stop that one, or choose another folder with FLASHDROP_DATA_DIR."
+            ) from None
+    return port
+
+
+def _read_env_file(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    return dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
+
+
+def main() -> int:
+    """The exit code of `make run`."""
+    try:
+        port = int(os.environ.get("PORT", "8000"))
+    except ValueError:
+        print(f"PORT must be a number, not {os.environ['PORT']!r}.", file=sys.stderr)
+        return 2
+    data_dir = Path(os.environ.get("FLASHDROP_DATA_DIR", BASE_DIR / ".flashdrop")).resolve()
+    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    shop: Shop | None = None
+    try:
+        shop = Shop(data_dir, Address(os.environ.get("HOST", "127.0.0.1"), port))
+        shop.start()
+        return shop.wait()
+    except (CannotRun, StoreUnavailable, AddressTaken) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopping.", flush=True)
+        return 0
+    finally:
+        if shop is not None:
+            with contextlib.suppress(KeyboardInterrupt):
+                shop.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

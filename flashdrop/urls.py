@@ -1,0 +1,29 @@
+"""The one URLconf. Both doors resolve by it; views marked `@hot` are answered at the lean one."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django_prometheus.exports import ExportToDjangoView
+
+import orders.urls
+import sales.urls
+from sales import health
+
+api_urlpatterns = [*sales.urls.api_urlpatterns, *orders.urls.api_urlpatterns]
+
+urlpatterns = [
+    *sales.urls.urlpatterns,
+    *orders.urls.urlpatterns,
+    path("api/", include(api_urlpatterns)),
+    path("api/v1/", include(api_urlpatterns)),
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("metrics", ExportToDjangoView),
+    path("admin/", admin.site.urls),
+]
+
+websocket_urlpatterns = sales.urls.websocket_urlpatterns
+
+handler400 = "flashdrop.errors.handler400"
+handler403 = "flashdrop.errors.handler403"
+handler404 = "flashdrop.errors.handler404"
+handler500 = "flashdrop.errors.handler500"

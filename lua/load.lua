@@ -1,0 +1,47 @@
+-- load: put a rebuilt gate in force.
+-- Closes the race between two rebuilds and with a late reader of the old state: everything is swapped in
+-- one step, and only over an older epoch (or none).
+--
+-- KEYS
+--   1 sale          hash        live settings and counters
+--   2 shoppers      hash        shopper id -> reservations
+--   3 returned      sorted set  free units below the counter `next`
+--   4 pending       stream      write-ahead log of reservations
+--   5 new shoppers  hash        built aside; missing when nobody holds anything
+--   6 new returned  sorted set  built aside; missing when no unit is free below `next`
+-- ARGV
+--   1  epoch      integer      the new epoch, as raised in the ledger
+--   2  next       integer      one above the highest unit held
+--   3  issued     integer      units held
+--   then the settings as publish takes them from its third argument on:
+--   4  version    integer
+--   5  stock      integer      units
+--   6  limit      integer      units per shopper
+--   7  price      integer      minor units of the currency
+--   8  currency   string       ISO 4217
+--   9  opens      integer      ms since the epoch
+--   10 closes     integer      ms since the epoch
+--   11 paused     0 or 1
+--   12 guests     0 or 1
+--   13 published  0 or 1
+-- RETURNS
+--   1 when the new state is in force, 0 when a newer epoch already is
+-- ERRORS
+--   none of its own
+
+local epoch = tonumber(redis.call('HGET', KEYS[1], 'epoch') or 0)
+if epoch >= tonumber(ARGV[1]) then
+  redis.call('DEL', KEYS[5], KEYS[6])
+  return 0
+end
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
+for i = 5, 6 do
+  if redis.call('EXISTS', KEYS[i]) == 1 then
+    redis.call('RENAME', KEYS[i], KEYS[i - 3])
+    redis.call('PERSIST', KEYS[i - 3])
+  end
+end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'next', ARGV[2], 'issued', ARGV[3], 'version', ARGV[4],
+  'stock', ARGV[5], 'limit', ARGV[6], 'price', ARGV[7], 'currency', ARGV[8], 'opens', ARGV[9],
+  'closes', ARGV[10], 'paused', ARGV[11], 'guests', ARGV[12], 'published', ARGV[13])
+return 1

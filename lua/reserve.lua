@@ -1,0 +1,105 @@
+-- reserve: decide a batch of purchases, in arrival order, in one atomic step.
+-- Closes the race between "is a unit free, is this shopper below the limit" and "take it": no other
+-- command runs in between, and the write-ahead entry is written in the same step as the unit is taken.
+--
+-- KEYS
+--   1 sale      hash           live settings and counters
+--   2 shoppers  hash           shopper id -> "<order> <units> <slots> <stream id>" joined by ";"
+--   3 returned  sorted set     free units below the counter `next`
+--   4 pending   stream         write-ahead log of reservations
+-- ARGV
+--   1 epoch     integer        the epoch the caller read in the ledger
+--   then five for each purchase:
+--   order id    string         without spaces or semicolons
+--   shopper id  string
+--   quantity    integer        units wanted, at least 1
+--   guest       0 or 1         whether the shopper gave no name
+--   context     string         opaque, kept with the pending entry for whoever writes the order
+-- RETURNS
+--   {now in ms, version, available units, answers}; one answer for each purchase, {status, ...}:
+--   {0 GRANTED, units, slots, price minor, currency, stream id}
+--   {1 KNOWN, units, slots, stream id}    this order id already stands
+--   {2 NOT_READY} {3 UNPUBLISHED} {4 NOT_STARTED} {5 ENDED} {6 PAUSED} {7 GUESTS_REFUSED}
+--   {8 LIMIT_EXCEEDED} {9 OUT_OF_STOCK}
+-- ERRORS
+--   none of its own
+
+local GRANTED, KNOWN, NOT_READY, UNPUBLISHED, NOT_STARTED = 0, 1, 2, 3, 4
+local ENDED, PAUSED, GUESTS_REFUSED, LIMIT_EXCEEDED, OUT_OF_STOCK = 5, 6, 7, 8, 9
+local FIELDS = 5
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local sale = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'published', 'opens', 'closes', 'paused',
+  'guests', 'limit', 'stock', 'next', 'issued', 'price', 'currency')
+local version, stock = tonumber(sale[2] or 0), tonumber(sale[9] or 0)
+local limit = tonumber(sale[8] or 0)
+local next_unit, issued = tonumber(sale[10] or 1), tonumber(sale[11] or 0)
+
+-- What holds for every purchase of this batch, whoever asks.
+local closed = nil
+if sale[1] ~= ARGV[1] then closed = NOT_READY
+elseif sale[3] ~= '1' then closed = UNPUBLISHED
+elseif now < tonumber(sale[4]) then closed = NOT_STARTED
+elseif now >= tonumber(sale[5]) then closed = ENDED
+elseif sale[6] == '1' then closed = PAUSED end
+
+local function take_units(quantity)
+  local units = {}
+  for i = 1, quantity do
+    local popped = redis.call('ZPOPMIN', KEYS[3])
+    if popped[1] then
+      units[i] = popped[1]
+    else
+      units[i] = string.format('%.0f', next_unit)
+      next_unit = next_unit + 1
+    end
+  end
+  return table.concat(units, ',')
+end
+
+local function free_slots(used, quantity)
+  local slots, slot = {}, 1
+  while #slots < quantity do
+    if not used[slot] then slots[#slots + 1] = slot end
+    slot = slot + 1
+  end
+  return table.concat(slots, ',')
+end
+
+local function decide(order, shopper, quantity, guest, context)
+  if closed == NOT_READY then return {NOT_READY} end
+  local record = redis.call('HGET', KEYS[2], shopper)
+  local used, held = {}, 0
+  if record then
+    for id, units, slots, entry in string.gmatch(record, '([^ ;]+) ([^ ;]+) ([^ ;]+) ([^ ;]+)') do
+      if id == order then return {KNOWN, units, slots, entry} end
+      for slot in string.gmatch(slots, '%d+') do
+        used[tonumber(slot)] = true
+        held = held + 1
+      end
+    end
+  end
+  if closed then return {closed} end
+  if guest == '1' and sale[7] ~= '1' then return {GUESTS_REFUSED} end
+  if held + quantity > limit then return {LIMIT_EXCEEDED} end
+  if issued + quantity > stock then return {OUT_OF_STOCK} end
+
+  local units, slots = take_units(quantity), free_slots(used, quantity)
+  issued = issued + quantity
+  local entry = redis.call('XADD', KEYS[4], '*', 'order', order, 'shopper', shopper, 'units', units,
+    'slots', slots, 'price', sale[12], 'currency', sale[13], 'at', string.format('%.0f', now),
+    'version', sale[2], 'context', context)
+  local mine = order .. ' ' .. units .. ' ' .. slots .. ' ' .. entry
+  redis.call('HSET', KEYS[2], shopper, record and (record .. ';' .. mine) or mine)
+  return {GRANTED, units, slots, sale[12], sale[13], entry}
+end
+
+local answers, issued_before = {}, issued
+for i = 2, #ARGV, FIELDS do
+  answers[#answers + 1] = decide(ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3], ARGV[i + 4])
+end
+if issued ~= issued_before then
+  redis.call('HSET', KEYS[1], 'next', string.format('%.0f', next_unit), 'issued', string.format('%.0f', issued))
+end
+return {now, version, stock - issued, answers}

@@ -1,0 +1,139 @@
+"""Who a shopper is: one signed cookie, or the header of an authenticating proxy.
+
+The cookie holds the shopper id (a keyed hash of the normalised identifier), the name as it was given, and a random
+browser-session id. The limit per shopper counts by shopper id; what an order contains is shown by session id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import unicodedata
+from dataclasses import dataclass
+from functools import cache
+
+from django.core.signing import BadSignature, Signer, b64_decode, b64_encode
+from django.http import HttpRequest, HttpResponse
+
+from flashdrop.config import config
+
+COOKIE = "flashdrop_shopper"
+COOKIE_MAX_AGE_SECONDS = 30 * 24 * 3600
+TRUSTED_HEADER = "X-User-Id"
+MAX_IDENTIFIER_LENGTH = 255
+GUEST_NAME = "Guest"
+
+
+class InvalidIdentifier(ValueError):
+    """The identifier can't be used; the text says why, for the person who typed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shopper:
+    """Somebody who may buy.
+
+    `is_vouched_for` is true when a proxy we trust says who this is: then the person, not the browser, owns the orders.
+    """
+
+    id: str
+    name: str
+    session_id: str
+    is_guest: bool = False
+    is_vouched_for: bool = False
+
+
+def sign_in(identifier: str) -> Shopper:
+    """A shopper in a new browser session.
+
+    Raises:
+        InvalidIdentifier: empty, too long, or with characters that can't be shown.
+    """
+    name = check_identifier(identifier)
+    return Shopper(shopper_id(name), name, secrets.token_urlsafe(12))
+
+
+def sign_in_guest() -> Shopper:
+    """A shopper without a name; as many as there are browsers."""
+    return Shopper(secrets.token_hex(12), GUEST_NAME, secrets.token_urlsafe(12), is_guest=True)
+
+
+def check_identifier(identifier: object) -> str:
+    """The identifier without the white space around it.
+
+    Raises:
+        InvalidIdentifier: see `sign_in`.
+    """
+    if not isinstance(identifier, str):
+        raise InvalidIdentifier("Give a name, an e-mail address or a member number as text.")
+    name = identifier.strip()
+    if not name:
+        raise InvalidIdentifier("Please enter a name, an e-mail address or a member number.")
+    if len(name) > MAX_IDENTIFIER_LENGTH:
+        raise InvalidIdentifier(f"Please use at most {MAX_IDENTIFIER_LENGTH} characters.")
+    # Control, surrogate, private-use and unassigned characters; format characters may join letters and stay.
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Co", "Cn") for char in name):
+        raise InvalidIdentifier("Please leave out control characters.")
+    return name
+
+
+def shopper_id(identifier: str) -> str:
+    """The same id for every spelling: width, case and white space don't count. Keyed, so nobody can compute it."""
+    normalised = " ".join(unicodedata.normalize("NFKC", identifier).casefold().split())
+    return hashlib.blake2b(normalised.encode(), key=_id_key(), digest_size=12).hexdigest()
+
+
+def cookie_value(shopper: Shopper) -> str:
+    """The signed cookie's value."""
+    payload = json.dumps([shopper.id, shopper.name, shopper.session_id, int(shopper.is_guest)], separators=(",", ":"))
+    return _signer().sign(b64_encode(payload.encode()).decode())
+
+
+def read_cookie(value: str) -> Shopper | None:
+    """The shopper of a cookie we signed; None for any other text."""
+    try:
+        fields = json.loads(b64_decode(_signer().unsign(value).encode()))
+        return Shopper(fields[0], fields[1], fields[2], bool(fields[3]))
+    except (BadSignature, ValueError, IndexError, TypeError):
+        return None
+
+
+def shopper_of(request: HttpRequest) -> Shopper | None:
+    """Who is asking, or None. Nothing unsigned is believed, but a header that this deployment was told to trust."""
+    if config.trust_user_id_header:
+        claimed = request.headers.get(TRUSTED_HEADER)
+        if claimed is not None:
+            try:
+                name = check_identifier(claimed)
+            except InvalidIdentifier:
+                return None
+            return Shopper(shopper_id(name), name, "", is_vouched_for=True)
+    value = request.COOKIES.get(COOKIE)
+    return read_cookie(value) if value else None
+
+
+def remember(response: HttpResponse, shopper: Shopper, is_secure: bool) -> None:
+    """Set the signed cookie."""
+    response.set_cookie(
+        COOKIE,
+        cookie_value(shopper),
+        max_age=COOKIE_MAX_AGE_SECONDS,
+        httponly=True,
+        samesite="Lax",
+        secure=is_secure,
+    )
+
+
+def forget(response: HttpResponse) -> None:
+    """Clear the cookie."""
+    response.delete_cookie(COOKIE, samesite="Lax")
+
+
+@cache
+def _signer() -> Signer:
+    return Signer(salt="flashdrop.shopper")
+
+
+@cache
+def _id_key() -> bytes:
+    return hashlib.sha256(b"flashdrop.shopper-id" + config.secret_key.encode()).digest()

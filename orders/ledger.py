@@ -1,0 +1,234 @@
+"""The ledger: the one module that knows the order documents, their fields and indexes.
+
+The unique indexes are what makes overselling impossible, whatever the gate says: no two orders hold the same unit of a
+sale, or the same of a shopper's allowed purchases. Orders that were given up hold neither. Writes are majority and
+journaled (`flashdrop/mongo_client.py`); every function raises `pymongo.errors.PyMongoError` when the ledger can't
+answer, and then nothing is known about what it wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, auto
+
+from pymongo import ASCENDING, DESCENDING
+from pymongo.errors import BulkWriteError, DuplicateKeyError
+
+from flashdrop.mongo_client import Collection, Document, collection
+from orders.order import Order, OrderStatus
+
+DUPLICATE_KEY = 11000
+MAX_LISTED = 200
+
+
+class Insertion(Enum):
+    """What became of one order handed to `insert`."""
+
+    WRITTEN = auto()
+    ID_TAKEN = auto()
+    """An order with this id is there already, written by us or by somebody who finished it for us."""
+    UNIT_TAKEN = auto()
+    """Another order holds one of the units: the gate is stale."""
+    SLOT_TAKEN = auto()
+    """The shopper already has the order that this one would be."""
+    KEY_TAKEN = auto()
+    """The shopper used this idempotency key in another sale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What the ledger holds of one sale."""
+
+    orders: int
+    units: int
+
+
+def _orders() -> Collection:
+    return collection("orders")
+
+
+async def ensure_indexes() -> None:
+    """Create the indexes where they are missing. Safe to repeat, and from several processes at once."""
+    # The shopper comes first so that the same index finds a shopper's orders. This index comes first because MongoDB
+    # names the first one that refuses: who has bought already is told so, not that their unit is gone.
+    await _orders().create_index(
+        [("shopper", ASCENDING), ("sale", ASCENDING), ("slots", ASCENDING)],
+        unique=True,
+        partialFilterExpression={"slots": {"$exists": True}},
+        name="shopper_within_limit",
+    )
+    await _orders().create_index(
+        [("sale", ASCENDING), ("units", ASCENDING)],
+        unique=True,
+        partialFilterExpression={"units": {"$exists": True}},
+        name="unit_sold_once",
+    )
+    await _orders().create_index(
+        [("shopper", ASCENDING), ("key", ASCENDING)],
+        unique=True,
+        partialFilterExpression={"key": {"$exists": True}},
+        name="key_used_once",
+    )
+    await _orders().create_index(
+        [("shopper", ASCENDING), ("given_up_at", DESCENDING)],
+        partialFilterExpression={"given_up_at": {"$exists": True}},
+        name="given_up_by_shopper",
+    )
+
+
+async def insert(orders: Sequence[Order], created_at: datetime) -> list[Insertion]:
+    """Write `orders`, all that can be, in one round trip. Not atomic as a whole; each order is. One result for each."""
+    results = [Insertion.WRITTEN] * len(orders)
+    try:
+        await _orders().insert_many([_to_document(order, created_at) for order in orders], ordered=False)
+    except BulkWriteError as error:
+        details = error.details
+        if details is None or details.get("writeConcernErrors"):
+            raise
+        for failure in details["writeErrors"]:
+            if failure["code"] != DUPLICATE_KEY:
+                raise
+            results[failure["index"]] = _refusal(failure)
+    return results
+
+
+async def give_up(order: Order, at: datetime) -> Order:
+    """Make sure that a pending order can never be confirmed: a `released` document takes its id, unless the order got
+    there first. Returns the order as the ledger now has it.
+    """
+    document = _to_document(order, at) | {"status": OrderStatus.RELEASED.value, "given_up_at": at}
+    del document["units"], document["slots"]
+    try:
+        await _orders().insert_one(document)
+    except DuplicateKeyError:
+        found = await find([order.id])
+        if order.id in found:
+            return found[order.id]
+        # The id is free and the key is not: it was used in another sale, so this order can't be confirmed either.
+        document.pop("key", None)
+        await _orders().insert_one(document)
+    return _from_document(document)
+
+
+async def find(order_ids: Sequence[str]) -> dict[str, Order]:
+    """Orders by id; ids that the ledger doesn't have are missing."""
+    cursor = _orders().find({"_id": {"$in": list(order_ids)}})
+    return {document["_id"]: _from_document(document) async for document in cursor}
+
+
+async def of_shopper(shopper_id: str, sale_id: str | None = None) -> list[Order]:
+    """A shopper's orders, newest first, at most `MAX_LISTED`; in one sale when it is named."""
+    held: Document = {"shopper": shopper_id, "slots": {"$exists": True}}
+    given_up: Document = {"shopper": shopper_id, "given_up_at": {"$exists": True}}
+    if sale_id is not None:
+        held["sale"] = given_up["sale"] = sale_id
+    cursor = _orders().find({"$or": [held, given_up]}).sort([("reserved_at", DESCENDING)]).limit(MAX_LISTED)
+    return [_from_document(document) async for document in cursor]
+
+
+async def sold(sale_id: str) -> AsyncIterator[Order]:
+    """Every order that holds units of the sale, in the order of their units' index."""
+    cursor = _orders().find({"sale": sale_id, "units": {"$exists": True}}, batch_size=5000)
+    async for document in cursor:
+        yield _from_document(document)
+
+
+async def tally(sale_id: str) -> Tally:
+    """Orders and units that the ledger holds as sold."""
+    cursor = await _orders().aggregate(
+        [
+            {"$match": {"sale": sale_id, "units": {"$exists": True}}},
+            {"$group": {"_id": None, "orders": {"$sum": 1}, "units": {"$sum": "$quantity"}}},
+        ]
+    )
+    rows = await cursor.to_list()
+    return Tally(rows[0]["orders"], rows[0]["units"]) if rows else Tally(0, 0)
+
+
+async def units_above(sale_id: str, stock: int) -> list[tuple[str, int]]:
+    """Sold units numbered above `stock`, which promise 1 forbids: pairs of order id and unit."""
+    cursor = _orders().find({"sale": sale_id, "units": {"$gt": stock}}, {"units": 1}).limit(MAX_LISTED)
+    return [(row["_id"], unit) async for row in cursor for unit in row["units"] if unit > stock]
+
+
+async def doubly_sold(sale_id: str) -> list[tuple[int, list[str]]]:
+    """Units that more than one order holds, with the orders: what the unique index forbids, counted without it."""
+    cursor = await _orders().aggregate(
+        [
+            {"$match": {"sale": sale_id, "units": {"$exists": True}}},
+            {"$unwind": "$units"},
+            {"$group": {"_id": "$units", "orders": {"$push": "$_id"}, "count": {"$sum": 1}}},
+            {"$match": {"count": {"$gt": 1}}},
+            {"$limit": MAX_LISTED},
+        ],
+        allowDiskUse=True,
+    )
+    return [(row["_id"], row["orders"]) async for row in cursor]
+
+
+async def over_limit(sale_id: str, limit: int) -> list[tuple[str, int]]:
+    """Shoppers who hold more than `limit` units, or one of their allowed purchases twice, with how many they hold."""
+    cursor = await _orders().aggregate(
+        [
+            {"$match": {"sale": sale_id, "units": {"$exists": True}}},
+            {"$unwind": "$slots"},
+            {"$group": {"_id": "$shopper", "held": {"$sum": 1}, "slots": {"$addToSet": "$slots"}}},
+            {"$match": {"$or": [{"held": {"$gt": limit}}, {"$expr": {"$gt": ["$held", {"$size": "$slots"}]}}]}},
+            {"$limit": MAX_LISTED},
+        ],
+        allowDiskUse=True,
+    )
+    return [(row["_id"], row["held"]) async for row in cursor]
+
+
+def _refusal(failure: Document) -> Insertion:
+    fields = set(failure["keyPattern"])
+    if "_id" in fields:
+        return Insertion.ID_TAKEN
+    if "units" in fields:
+        return Insertion.UNIT_TAKEN
+    return Insertion.SLOT_TAKEN if "slots" in fields else Insertion.KEY_TAKEN
+
+
+def _to_document(order: Order, created_at: datetime) -> Document:
+    document: Document = {
+        "_id": order.id,
+        "sale": order.sale_id,
+        "sku": order.sku,
+        "shopper": order.shopper_id,
+        "name": order.shopper_name,
+        "session": order.session_id,
+        "units": list(order.units),
+        "slots": list(order.slots),
+        "quantity": order.quantity,
+        "price_minor": order.price_minor,
+        "currency": order.currency,
+        "status": OrderStatus.COMPLETED.value,
+        "reserved_at": order.reserved_at,
+        "created_at": created_at,
+    }
+    if order.key_digest is not None:
+        document["key"] = order.key_digest
+    return document
+
+
+def _from_document(document: Document) -> Order:
+    return Order(
+        id=document["_id"],
+        sale_id=document["sale"],
+        sku=document["sku"],
+        shopper_id=document["shopper"],
+        shopper_name=document["name"],
+        session_id=document["session"],
+        key_digest=document.get("key"),
+        units=tuple(document.get("units", ())),
+        slots=tuple(document.get("slots", ())),
+        quantity=document["quantity"],
+        price_minor=document["price_minor"],
+        currency=document["currency"],
+        status=OrderStatus(document["status"]),
+        reserved_at=document["reserved_at"],
+        created_at=document["created_at"],
+    )

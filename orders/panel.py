@@ -1,0 +1,102 @@
+"""The viewer's own panel on a sale's page: who am I, what is mine here, what can I do next.
+
+Each state is one partial, cut once for a sale's version and filled for each viewer (`flashdrop/stencils.py`).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from babel.dates import format_datetime
+
+from flashdrop.stencils import Stencil
+from orders.answers import ANSWERS
+from orders.history import History
+from orders.identity import Shopper
+from orders.order import Order, OrderStatus
+from orders.placing import Refusal
+from orders.receipts import receipt_path
+from sales.money import format_minor
+from sales.published import PublishedSale
+
+# A few versions of every sale on show, in each state.
+STENCILS_KEPT = 2048
+HOLES = {
+    "_me_signed_out": ("notice",),
+    "_me_ready": ("name", "notice"),
+    "_me_order": ("name", "units", "order_id", "receipt_url", "total", "purchased_at"),
+    "_me_pending": ("name", "units"),
+    "_me_given_up": ("name", "notice"),
+    "_me_taken": ("name",),
+}
+GIVEN_UP = {
+    OrderStatus.CANCELLED: "Your order was cancelled and its units went back on sale.",
+    OrderStatus.RELEASED: "Your order could not be confirmed. Nothing was bought.",
+}
+
+
+def signed_out(sale: PublishedSale, notice: str = "") -> str:
+    """Nobody is signed in."""
+    return _stencil("_me_signed_out", sale, has_notice=bool(notice)).fill(notice=notice)
+
+
+def ready(sale: PublishedSale, shopper: Shopper, notice: str = "") -> str:
+    """Signed in, nothing bought yet; `notice` tells what came of a try."""
+    return _stencil("_me_ready", sale, has_notice=bool(notice)).fill(name=shopper.name, notice=notice)
+
+
+def refused(sale: PublishedSale, shopper: Shopper, refusal: Refusal) -> str:
+    """The answer to a try that came to nothing; the same button is the retry."""
+    if refusal is Refusal.NAME_NEEDED:
+        return signed_out(sale, ANSWERS[refusal].message)
+    return ready(sale, shopper, ANSWERS[refusal].message)
+
+
+def taken(sale: PublishedSale, shopper: Shopper) -> str:
+    """This name has bought in another browser; nothing more is said."""
+    return _stencil("_me_taken", sale).fill(name=shopper.name)
+
+
+def with_order(sale: PublishedSale, order: Order, *, can_buy_more: bool) -> str:
+    """An order of this browser."""
+    units = ", ".join(map(str, order.units))
+    if order.status is OrderStatus.PENDING:
+        return _stencil("_me_pending", sale).fill(name=order.shopper_name, units=units)
+    if order.status is not OrderStatus.COMPLETED:
+        return _stencil("_me_given_up", sale).fill(name=order.shopper_name, notice=GIVEN_UP[order.status])
+    return _stencil("_me_order", sale, can_buy_more=can_buy_more).fill(
+        name=order.shopper_name, units=units, order_id=order.id, **order_texts(order)
+    )
+
+
+def for_history(sale: PublishedSale, shopper: Shopper, history: History) -> str:
+    """The panel of somebody who has come to look."""
+    if not history.visible:
+        return taken(sale, shopper) if history.has_hidden else ready(sale, shopper)
+    held = sum(len(order.units) for order in history.visible)
+    return with_order(sale, history.visible[0], can_buy_more=held < sale.limit_per_shopper and not history.has_hidden)
+
+
+def order_texts(order: Order) -> dict[str, str]:
+    """An order's money, time and receipt link as people read them."""
+    return {
+        "receipt_url": receipt_path(order.id),
+        "total": format_minor(order.price_minor * order.quantity, order.currency),
+        "purchased_at": format_datetime(order.reserved_at, "d MMM y, HH:mm:ss 'UTC'", locale="en"),
+    }
+
+
+def _stencil(name: str, sale: PublishedSale, **fixed: Any) -> Stencil:
+    return _cut(name, sale, tuple(fixed.items()))
+
+
+@lru_cache(STENCILS_KEPT)
+def _cut(name: str, sale: PublishedSale, fixed: tuple[tuple[str, Any], ...]) -> Stencil:
+    context = {
+        "sale": sale,
+        "price": format_minor(sale.price_minor, sale.currency),
+        "quantities": range(1, sale.limit_per_shopper + 1),
+        **dict(fixed),
+    }
+    return Stencil(f"orders/{name}.html", context, HOLES[name])

@@ -1,0 +1,239 @@
+"""Placing an order: reserve at the gate, confirm in the ledger, tell the truth. One service behind JSON and HTML."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+from time import perf_counter
+
+from flashdrop import metrics
+from flashdrop.batching import Batcher, Overloaded
+from flashdrop.loops import PerLoop
+from flashdrop.mongo_client import PyMongoError, mongo
+from flashdrop.redis_client import RedisError, redis
+from orders import ledger
+from orders.identity import Shopper
+from orders.indexes import indexes_ready
+from orders.order import Order, context_of, pending_order
+from orders.settlement import Outcome, confirmations
+from sales import stock
+from sales.board import current_board
+from sales.published import PublishedSale
+from sales.stock import Answer, Reservation, Verdict, Wish
+
+# Past this a shopper is told "reserved, being confirmed" and the work goes on without them.
+CONFIRM_SECONDS = 2.5
+RESERVE_SECONDS = 3.0
+MAX_QUANTITY = 100
+log = logging.getLogger(__name__)
+
+
+class Refusal(Enum):
+    """Why a shopper got no order. The values are the codes of the HTTP contract."""
+
+    PRODUCT_NOT_FOUND = "PRODUCT_NOT_FOUND"
+    NOT_STARTED = "FLASH_SALE_NOT_STARTED"
+    ENDED = "FLASH_SALE_ENDED"
+    PAUSED = "SALE_PAUSED"
+    NAME_NEEDED = "UNAUTHORIZED"
+    LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
+    OUT_OF_STOCK = "OUT_OF_STOCK"
+    KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
+    NOT_READY = "SALE_NOT_READY"
+    OVERLOADED = "OVERLOADED"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An order stands: new and confirmed, the one of an earlier try, or pending (see its status)."""
+
+    order: Order
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No order, and no unit held."""
+
+    refusal: Refusal
+
+
+Placement = Placed | Refused
+
+_REFUSED = {refusal: Refused(refusal) for refusal in Refusal}
+_BY_VERDICT = {
+    Verdict.NOT_READY: Refusal.NOT_READY,
+    Verdict.UNPUBLISHED: Refusal.PRODUCT_NOT_FOUND,
+    Verdict.NOT_STARTED: Refusal.NOT_STARTED,
+    Verdict.ENDED: Refusal.ENDED,
+    Verdict.PAUSED: Refusal.PAUSED,
+    Verdict.GUESTS_REFUSED: Refusal.NAME_NEEDED,
+    Verdict.LIMIT_EXCEEDED: Refusal.LIMIT_EXCEEDED,
+    Verdict.OUT_OF_STOCK: Refusal.OUT_OF_STOCK,
+}
+
+
+async def place(shopper: Shopper, sku: str, quantity: int, key: str | None) -> Placement:
+    """Buy `quantity` units of the sale `sku`.
+
+    A repeat with the same `key` finds the order of the first try. Never raises for a store that is away: an order whose
+    reservation stands and whose confirmation is not known comes back pending.
+    """
+    placement = await _place(shopper, sku, quantity, key)
+    outcome = placement.order.status.value if isinstance(placement, Placed) else placement.refusal.value
+    metrics.order_counter(outcome.lower()).inc()
+    return placement
+
+
+async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None) -> Placement:
+    board = await current_board()
+    showing = board.by_sku.get(sku)
+    if not await indexes_ready():
+        return _REFUSED[Refusal.NOT_READY]
+    if showing is None:
+        return _REFUSED[Refusal.PRODUCT_NOT_FOUND if board.is_known else Refusal.NOT_READY]
+    sale = showing.sale
+    key_digest = _digest(key) if key is not None else None
+    order_id = order_id_for(sale.id, shopper.id, key_digest)
+    wish = Wish(
+        order_id, shopper.id, quantity, shopper.is_guest, context_of(sku, shopper.name, shopper.session_id, key_digest)
+    )
+    try:
+        async with asyncio.timeout(RESERVE_SECONDS):
+            answer = await reservations().submit(sale, wish)
+    except Overloaded:
+        return _REFUSED[Refusal.OVERLOADED]
+    except (RedisError, TimeoutError):
+        # Whether a unit was reserved is unknown; if so the worker confirms it, and a retry with the key finds it.
+        return _REFUSED[Refusal.NOT_READY]
+    if answer.verdict is Verdict.GRANTED:
+        assert answer.reservation is not None
+        return await _confirm(answer.reservation, is_new=True)
+    if answer.verdict is Verdict.KNOWN:
+        assert answer.entry_id is not None
+        return await _known(shopper, sale, quantity, order_id, answer.entry_id)
+    if answer.verdict is Verdict.NOT_READY:
+        board.ask_for_settings()  # perhaps only our epoch is old
+    return _REFUSED[_BY_VERDICT[answer.verdict]]
+
+
+async def _confirm(reservation: Reservation, is_new: bool) -> Placement:
+    try:
+        async with asyncio.timeout(CONFIRM_SECONDS):
+            settled = await confirmations().submit(reservation)
+    except (PyMongoError, TimeoutError, Overloaded) as error:
+        log.debug("order %s stays pending: %r", reservation.order_id, error)
+        return Placed(pending_order(reservation), is_new)
+    match settled.outcome:
+        case Outcome.CONFIRMED | Outcome.PENDING:
+            return Placed(settled.order, is_new)
+        case Outcome.GIVEN_UP:
+            return Placed(settled.order, is_new=False)
+        case Outcome.ALREADY_BOUGHT:
+            return _REFUSED[Refusal.LIMIT_EXCEEDED]
+        case Outcome.KEY_REUSED:
+            return _REFUSED[Refusal.KEY_REUSED]
+        case Outcome.GATE_STALE:
+            return _REFUSED[Refusal.NOT_READY]
+
+
+async def _known(shopper: Shopper, sale: PublishedSale, quantity: int, order_id: str, entry_id: str) -> Placement:
+    """The order of an earlier try: from the ledger, else finished now from its pending entry."""
+    reservation = None
+    try:
+        async with asyncio.timeout(CONFIRM_SECONDS):
+            order = await lookups().submit(order_id)
+            if order is None:
+                reservation = await stock.pending_entry(redis(), sale.id, entry_id)
+                if reservation is None:  # settled between our two questions
+                    order = await lookups().submit(order_id)
+    except (PyMongoError, RedisError, TimeoutError, Overloaded):
+        reservation, order = await _still_pending(sale, entry_id), None
+    standing = order or (pending_order(reservation) if reservation else None)
+    if standing is None:
+        return _REFUSED[Refusal.NOT_READY]
+    if not may_see(shopper, standing):
+        return _REFUSED[Refusal.LIMIT_EXCEEDED]
+    if standing.quantity != quantity:
+        return _REFUSED[Refusal.KEY_REUSED]
+    return await _confirm(reservation, is_new=False) if reservation else Placed(standing, is_new=False)
+
+
+async def _still_pending(sale: PublishedSale, entry_id: str) -> Reservation | None:
+    try:
+        return await stock.pending_entry(redis(), sale.id, entry_id)
+    except RedisError:
+        return None
+
+
+def may_see(shopper: Shopper, order: Order) -> bool:
+    """Whether this browser may read the order: it placed it, or a trusted proxy vouches for the person."""
+    if order.shopper_id != shopper.id:
+        return False
+    return shopper.is_vouched_for or order.session_id == shopper.session_id
+
+
+def order_id_for(sale_id: str, shopper_id: str, key_digest: str | None) -> str:
+    """A new order id; with an idempotency key always the same one."""
+    if key_digest is None:
+        return secrets.token_hex(12)
+    return _digest("\0".join((sale_id, shopper_id, key_digest)))
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+class Reservations:
+    """One batcher for each sale: a script call touches one sale's keys."""
+
+    def __init__(self) -> None:
+        redis()  # made first, so that it is closed last
+        self._batchers: dict[str, Batcher[Wish, Answer]] = {}
+        self._sales: dict[str, PublishedSale] = {}
+
+    def submit(self, sale: PublishedSale, wish: Wish) -> Awaitable[Answer]:
+        """The gate's answer, in a batch with whatever else waits for this sale.
+
+        Raises:
+            Overloaded: too many are waiting.
+        """
+        self._sales[sale.id] = sale
+        batcher = self._batchers.get(sale.id)
+        if batcher is None:
+            batcher = self._batchers[sale.id] = Batcher(self._flush_for(sale.id))
+        return batcher.submit(wish)
+
+    async def drain(self) -> None:
+        """Wait for every batch under way."""
+        for batcher in self._batchers.values():
+            await batcher.drain()
+
+    def _flush_for(self, sale_id: str) -> Callable[[list[Wish]], Awaitable[list[Answer]]]:
+        async def flush(batch: list[Wish]) -> list[Answer]:
+            metrics.BATCH_SIZE.labels("reserve").observe(len(batch))
+            started = perf_counter()
+            answers = await stock.reserve(redis(), sale_id, self._sales[sale_id].epoch, batch)
+            metrics.STORE_SECONDS.labels("reserve").observe(perf_counter() - started)
+            return answers
+
+        return flush
+
+
+async def _look_up(batch: list[str]) -> list[Order | None]:
+    found = await ledger.find(batch)
+    return [found.get(order_id) for order_id in batch]
+
+
+def _new_lookups() -> Batcher[str, Order | None]:
+    mongo()
+    return Batcher(_look_up)
+
+
+reservations: PerLoop[Reservations] = PerLoop(Reservations, Reservations.drain)
+lookups: PerLoop[Batcher[str, Order | None]] = PerLoop(_new_lookups, Batcher.drain)

@@ -1,0 +1,185 @@
+"""Settlement: what a reservation comes to. The web processes and the worker settle by the same function.
+
+Confirming is inserting the order into the ledger; every step may be repeated by anybody at any time. What the ledger
+refuses is released at the gate. What the ledger did not answer stays pending: rolling forward later is safe, rolling
+back after an unknown outcome is how systems oversell.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, auto
+from time import perf_counter
+
+from flashdrop import metrics
+from flashdrop.batching import Batcher, Overloaded
+from flashdrop.loops import PerLoop
+from flashdrop.mongo_client import mongo
+from flashdrop.redis_client import RedisError, redis
+from orders import ledger
+from orders.ledger import Insertion
+from orders.order import Order, OrderStatus, pending_order
+from sales import catalogue, stock
+from sales.board import board
+from sales.published import PublishedSale
+from sales.stock import Reservation
+
+log = logging.getLogger(__name__)
+
+
+class Outcome(Enum):
+    """What became of a reservation."""
+
+    CONFIRMED = auto()
+    PENDING = auto()
+    """Beyond the stock or the limit that the ledger knows: the worker decides which of the two stores is wrong."""
+    GIVEN_UP = auto()
+    """The ledger has this order as cancelled or released."""
+    ALREADY_BOUGHT = auto()
+    KEY_REUSED = auto()
+    GATE_STALE = auto()
+    """The unit is somebody else's; the gate was stopped and will be rebuilt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """`order` is the one the ledger has, or the one that was asked for where it has none."""
+
+    outcome: Outcome
+    order: Order
+
+
+async def settle(reservations: Sequence[Reservation], sales: Mapping[str, PublishedSale]) -> list[Settled]:
+    """Write the orders of `reservations` and act on what the ledger says. One result each; safe to repeat.
+
+    `sales` are the ledger's settings as last read; they are read again before a reservation is held to be beyond them.
+
+    Raises:
+        pymongo.errors.PyMongoError: the outcome is unknown; everything stays pending.
+    """
+    orders = [pending_order(reservation) for reservation in reservations]
+    covered = await _covered_by_settings(reservations, sales)
+    written_at = datetime.now(UTC)
+    chosen = [place for place, is_covered in enumerate(covered) if is_covered]
+    started = perf_counter()
+    insertions = await ledger.insert([orders[place] for place in chosen], written_at) if chosen else []
+    metrics.STORE_SECONDS.labels("insert_orders").observe(perf_counter() - started)
+    taken_ids = [orders[place].id for place, done in zip(chosen, insertions, strict=True) if done is Insertion.ID_TAKEN]
+    standing = await ledger.find(taken_ids) if taken_ids else {}
+
+    settled = [Settled(Outcome.PENDING, order) for order in orders]
+    stale: list[Reservation] = []
+    for place, insertion in zip(chosen, insertions, strict=True):
+        settled[place] = _settled(orders[place], insertion, standing, written_at)
+        if _shows_stale_gate(orders[place], insertion, settled[place]):
+            stale.append(reservations[place])
+    await _tell_gate(reservations, settled, stale)
+    return settled
+
+
+async def _covered_by_settings(reservations: Sequence[Reservation], sales: Mapping[str, PublishedSale]) -> list[bool]:
+    """Whether each reservation is within the stock and the limit in the ledger's settings."""
+    known = dict(sales)
+    fresh: set[str] = set()
+    covered = []
+    for reservation in reservations:
+        sale = known.get(reservation.sale_id)
+        if not _covers(sale, reservation) and reservation.sale_id not in fresh:
+            sale = await catalogue.get(reservation.sale_id)
+            fresh.add(reservation.sale_id)
+            if sale is not None:
+                known[sale.id] = sale
+        covered.append(_covers(sale, reservation))
+    return covered
+
+
+def _covers(sale: PublishedSale | None, reservation: Reservation) -> bool:
+    if sale is None:
+        return False
+    return max(reservation.units) <= sale.stock and max(reservation.slots) <= sale.highest_limit
+
+
+def _settled(order: Order, insertion: Insertion, standing: Mapping[str, Order], written_at: datetime) -> Settled:
+    match insertion:
+        case Insertion.WRITTEN:
+            return Settled(Outcome.CONFIRMED, order.confirmed_at(written_at))
+        case Insertion.ID_TAKEN:
+            found = standing[order.id]
+            is_sold = found.status is OrderStatus.COMPLETED
+            return Settled(Outcome.CONFIRMED if is_sold else Outcome.GIVEN_UP, found)
+        case Insertion.SLOT_TAKEN:
+            return Settled(Outcome.ALREADY_BOUGHT, order)
+        case Insertion.KEY_TAKEN:
+            return Settled(Outcome.KEY_REUSED, order)
+        case Insertion.UNIT_TAKEN:
+            return Settled(Outcome.GATE_STALE, order)
+
+
+def _shows_stale_gate(order: Order, insertion: Insertion, settled: Settled) -> bool:
+    """Whether a gate that agreed with the ledger could not have made this reservation."""
+    if insertion in (Insertion.UNIT_TAKEN, Insertion.SLOT_TAKEN):
+        return True
+    return settled.outcome is Outcome.CONFIRMED and settled.order.units != order.units
+
+
+async def _tell_gate(reservations: Sequence[Reservation], settled: Sequence[Settled], stale: list[Reservation]) -> None:
+    """Forget what is confirmed, release what is refused, stop a gate that is stale. The worker repeats what fails."""
+    release: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for reservation, result in zip(reservations, settled, strict=True):
+        if result.outcome is Outcome.CONFIRMED and result.order.units == reservation.units:
+            try:
+                forgetting().submit(reservation)
+            except Overloaded:
+                log.debug("order %s is confirmed; its pending entry is left to the worker", reservation.order_id)
+        elif result.outcome is not Outcome.PENDING:
+            release[reservation.sale_id].append((reservation.shopper_id, reservation.order_id))
+    try:
+        for sale_id, held in release.items():
+            await stock.release(redis(), sale_id, held)
+        for reservation in stale:
+            await _stop_gate(reservation)
+    except RedisError as error:
+        log.warning("the gate can't be told what was refused: %s", error)
+
+
+async def _stop_gate(reservation: Reservation) -> None:
+    sale = await catalogue.get(reservation.sale_id)
+    if sale is not None and await stock.fence(redis(), sale.id, sale.epoch):
+        log.error(
+            "sale %s: the gate gave out units %s, which the ledger refuses; it is stopped until it is rebuilt",
+            sale.sku,
+            reservation.units,
+        )
+
+
+async def _settle_batch(batch: list[Reservation]) -> list[Settled]:
+    metrics.BATCH_SIZE.labels("confirm").observe(len(batch))
+    return await settle(batch, board().sales)
+
+
+async def _forget_batch(batch: list[Reservation]) -> list[None]:
+    entries: defaultdict[str, list[str]] = defaultdict(list)
+    for reservation in batch:
+        entries[reservation.sale_id].append(reservation.entry_id)
+    for sale_id, entry_ids in entries.items():
+        await stock.confirm(redis(), sale_id, entry_ids)
+    return [None] * len(batch)
+
+
+def _new_forgetting() -> Batcher[Reservation, None]:
+    redis()  # made first, so that it is closed last
+    return Batcher(_forget_batch, max_batch=1000, max_in_flight=1)
+
+
+def _new_confirmations() -> Batcher[Reservation, Settled]:
+    mongo()
+    forgetting()
+    return Batcher(_settle_batch, max_batch=256, max_in_flight=2)
+
+
+forgetting: PerLoop[Batcher[Reservation, None]] = PerLoop(_new_forgetting, Batcher.drain)
+confirmations: PerLoop[Batcher[Reservation, Settled]] = PerLoop(_new_confirmations, Batcher.drain)

@@ -1,0 +1,242 @@
+"""The shop floor's pages about the viewer: sign in and out, buy, my orders, receipts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django_htmx.middleware import HtmxDetails
+
+from flashdrop.api import page
+from flashdrop.errors import handler404, payload_too_large, plain_error
+from flashdrop.headers import is_same_origin
+from flashdrop.lean import MAX_BODY_BYTES
+from flashdrop.ratelimit import limited
+from orders import identity, panel
+from orders.answers import ANSWERS, CROSS_SITE, HISTORY_UNKNOWN, SIGN_IN_FIRST
+from orders.history import History, HistoryUnknown, find_order, history_of
+from orders.identity import InvalidIdentifier, Shopper, shopper_of
+from orders.order import Order, OrderStatus
+from orders.placing import MAX_QUANTITY, Placed, Placement, Refusal, place
+from orders.receipts import order_id_of
+from sales.board import Board, current_board
+from sales.money import format_minor
+from sales.showing import Showing
+from sales.views import not_found
+
+# What a redirect may carry to the panel's page: a refusal's code, nothing a visitor could make up.
+ANSWER_PARAMETER = "answer"
+INVALID_NAME_PARAMETER = "invalid_name"
+
+
+@page("GET")
+async def me(request: HttpRequest, sku: str) -> HttpResponseBase:
+    """The viewer's own panel: a partial for HTMX, a page of its own without JavaScript."""
+    board = await current_board()
+    showing = board.by_sku.get(sku)
+    if showing is None:
+        return not_found(request, board)
+    shopper = shopper_of(request)
+    notice = _told_in_query(request)
+    if shopper is None:
+        return _panel(request, showing, panel.signed_out(showing.sale, notice))
+    try:
+        history = await history_of(shopper, [showing.sale.id], only_these=True)
+    except HistoryUnknown:
+        return _panel(request, showing, panel.ready(showing.sale, shopper, HISTORY_UNKNOWN.message), 503)
+    if notice and not history.visible and not history.has_hidden:
+        return _panel(request, showing, panel.ready(showing.sale, shopper, notice))
+    is_pending = bool(history.visible) and history.visible[0].status is OrderStatus.PENDING
+    return _panel(request, showing, panel.for_history(showing.sale, shopper, history), is_pending=is_pending)
+
+
+@page("POST")
+@limited
+async def buy(request: HttpRequest, sku: str) -> HttpResponseBase:
+    """Buy: the panel with the answer for HTMX, a redirect for a plain form."""
+    refused = _refuse_form(request)
+    if refused is not None:
+        return refused
+    board = await current_board()
+    showing = board.by_sku.get(sku)
+    if showing is None:
+        return not_found(request, board)
+    shopper = shopper_of(request)
+    if shopper is None:
+        return _answer(request, showing, panel.signed_out(showing.sale, SIGN_IN_FIRST.message), 401)
+    quantity = _quantity(request)
+    if quantity is None:
+        return _answer(request, showing, panel.ready(showing.sale, shopper, "Please choose how many."), 400)
+    placement = await place(shopper, sku, quantity, _attempt_key(request, shopper))
+    return await _told(request, showing, shopper, placement)
+
+
+@page("POST")
+@limited
+async def sign_in(request: HttpRequest) -> HttpResponseBase:
+    """Sign in, and go back to where that was asked for."""
+    refused = _refuse_form(request)
+    if refused is not None:
+        return refused
+    board = await current_board()
+    showing = board.by_sku.get(request.POST.get("sku", ""))
+    try:
+        is_guest = request.POST.get("guest") == "1"
+        shopper = identity.sign_in_guest() if is_guest else identity.sign_in(request.POST.get("identifier", ""))
+    except InvalidIdentifier as error:
+        if showing is None:
+            return plain_error(request.path, 400, "VALIDATION_ERROR", str(error))
+        return _answer(request, showing, panel.signed_out(showing.sale, str(error)), 400, INVALID_NAME_PARAMETER)
+    response = await _signed_in(request, showing, shopper)
+    identity.remember(response, shopper, request.is_secure())
+    return response
+
+
+@page("POST")
+async def sign_out(request: HttpRequest) -> HttpResponseBase:
+    """Sign out, and go back to where that was asked for."""
+    refused = _refuse_form(request)
+    if refused is not None:
+        return refused
+    board = await current_board()
+    showing = board.by_sku.get(request.POST.get("sku", ""))
+    response = _answer(request, showing, panel.signed_out(showing.sale), 200) if showing else _to(reverse("my_orders"))
+    identity.forget(response)
+    return response
+
+
+@page("GET")
+async def my_orders(request: HttpRequest) -> HttpResponseBase:
+    """The viewer's orders in all sales."""
+    shopper = shopper_of(request)
+    if shopper is None:
+        return _html("orders/list.html", {"shopper_name": None, "orders": []})
+    board = await current_board()
+    try:
+        history = await history_of(shopper, list(board.sales), only_these=False)
+    except HistoryUnknown:
+        return plain_error(request.path, HISTORY_UNKNOWN.status, "SALE_NOT_READY", HISTORY_UNKNOWN.message)
+    rows = [_order_row(order, board) for order in history.visible]
+    return _html("orders/list.html", {"shopper_name": shopper.name, "orders": rows})
+
+
+@page("GET")
+async def receipt(request: HttpRequest, token: str) -> HttpResponseBase:
+    """One order, for whoever holds its link."""
+    order_id = order_id_of(token)
+    if order_id is None:
+        return handler404(request)
+    try:
+        order = await find_order(order_id)
+    except HistoryUnknown:
+        return plain_error(request.path, HISTORY_UNKNOWN.status, "SALE_NOT_READY", HISTORY_UNKNOWN.message)
+    if order is None:
+        # We signed this id, so the order was reserved; it is on its way into the ledger.
+        return _html("orders/receipt.html", {"order": {"id": order_id, "status": "pending"}, "is_pending": True})
+    return _html("orders/receipt.html", {"order": _order_row(order, await current_board()), "is_pending": False})
+
+
+async def _told(request: HttpRequest, showing: Showing, shopper: Shopper, placement: Placement) -> HttpResponse:
+    sale = showing.sale
+    if isinstance(placement, Placed):
+        can_buy_more = placement.order.quantity < sale.limit_per_shopper
+        text = panel.with_order(sale, placement.order, can_buy_more=can_buy_more)
+        is_pending = placement.order.status is OrderStatus.PENDING
+        return _answer(request, showing, text, 202 if is_pending else 201 if placement.is_new else 200)
+    refusal, status = placement.refusal, ANSWERS[placement.refusal].status
+    if refusal is Refusal.LIMIT_EXCEEDED:
+        # Whoever clicked twice, or came back, is shown what they have.
+        try:
+            history = await history_of(shopper, [sale.id], only_these=True)
+        except HistoryUnknown:
+            history = History([], has_hidden=True)
+        return _answer(request, showing, panel.for_history(sale, shopper, history), status, refusal.value)
+    return _answer(request, showing, panel.refused(sale, shopper, refusal), status, refusal.value)
+
+
+async def _signed_in(request: HttpRequest, showing: Showing | None, shopper: Shopper) -> HttpResponse:
+    if showing is None:
+        return _to(reverse("my_orders"))
+    if not HtmxDetails(request):
+        return _to(reverse("me", args=[showing.sale.sku]))
+    try:
+        history = await history_of(shopper, [showing.sale.id], only_these=True)
+    except HistoryUnknown:
+        history = History([], has_hidden=False)
+    return _panel(request, showing, panel.for_history(showing.sale, shopper, history))
+
+
+def _answer(request: HttpRequest, showing: Showing, text: str, status: int, told: str | None = None) -> HttpResponse:
+    """The panel for HTMX; for a plain form, a redirect to the panel's page, with `told` for it to repeat."""
+    if HtmxDetails(request):
+        return _panel(request, showing, text, status)
+    query = f"?{ANSWER_PARAMETER}={told}" if told else ""
+    return _to(reverse("me", args=[showing.sale.sku]) + query)
+
+
+def _panel(
+    request: HttpRequest, showing: Showing, text: str, status: int = 200, *, is_pending: bool = False
+) -> HttpResponse:
+    if not HtmxDetails(request):
+        context = {"showing": showing, "sale": showing.sale, "banner": showing.banner_html, "me": text}
+        return _html("orders/me.html", context | {"is_pending": is_pending}, status)
+    response = HttpResponse(text, status=status)
+    return _private(response)
+
+
+def _html(template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    return _private(HttpResponse(render_to_string(template, context), status=status))
+
+
+def _to(address: str) -> HttpResponse:
+    return _private(HttpResponseRedirect(address, status=303))
+
+
+def _private(response: HttpResponse) -> HttpResponse:
+    response.headers["Cache-Control"] = "private, no-store"
+    response.headers["Vary"] = "HX-Request, Cookie"
+    return response
+
+
+def _refuse_form(request: HttpRequest) -> HttpResponse | None:
+    if not is_same_origin(request):
+        return plain_error(request.path, CROSS_SITE.status, "CROSS_SITE", CROSS_SITE.message)
+    if len(request.body) > MAX_BODY_BYTES:
+        return payload_too_large(request.path)
+    return None
+
+
+def _quantity(request: HttpRequest) -> int | None:
+    text = request.POST.get("quantity", "1")
+    quantity = int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
+    return quantity if 1 <= quantity <= MAX_QUANTITY else None
+
+
+def _attempt_key(request: HttpRequest, shopper: Shopper) -> str | None:
+    """The page's own idempotency key: one for each click that is meant, whatever the network repeats."""
+    attempt = request.POST.get("attempt", "")
+    return f"form:{shopper.session_id}:{attempt}" if 0 < len(attempt) <= 64 else None
+
+
+def _told_in_query(request: HttpRequest) -> str:
+    told = request.GET.get(ANSWER_PARAMETER, "")
+    if told == INVALID_NAME_PARAMETER:
+        return f"Please enter a name of 1 to {identity.MAX_IDENTIFIER_LENGTH} characters, without control characters."
+    return next((ANSWERS[refusal].message for refusal in Refusal if refusal.value == told), "")
+
+
+def _order_row(order: Order, board: Board) -> dict[str, Any]:
+    showing = board.by_sku.get(order.sku)
+    return {
+        "id": order.id,
+        "sku": order.sku,
+        "product_name": showing.sale.name if showing else order.sku,
+        "shopper_name": order.shopper_name,
+        "status": order.status.value,
+        "units": ", ".join(map(str, order.units)),
+        "quantity": order.quantity,
+        "price": format_minor(order.price_minor, order.currency),
+        **panel.order_texts(order),
+    }

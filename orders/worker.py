@@ -1,0 +1,97 @@
+"""The worker's rounds. Any number of workers may run; every step is idempotent and safe beside any other.
+
+Correctness never depends on a worker being alive or quick: it only makes "within seconds" true.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+
+from flashdrop.envelope import to_ms
+from flashdrop.mongo_client import PyMongoError
+from flashdrop.redis_client import RedisError, redis
+from orders import ledger
+from orders.rebuild import RebuildImpossible, rebuild
+from orders.recovery import finish_pending
+from sales import backoffice, catalogue, publishing, stock
+from sales.keys import WORKER_HEARTBEAT
+from sales.published import PublishedSale
+from sales.stock import Levels
+
+ROUND_SECONDS = 0.5
+# A web process that is alive confirms far sooner; what is older has lost its process.
+GRACE_SECONDS = 3.0
+HEARTBEAT_SECONDS = 10
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """Keeps gate and ledger in step until `stop` is set."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self._run_id: str | None = None
+
+    async def run(self) -> None:
+        """Rounds, one after another, until stopped. A store that is away is waited for."""
+        log.info("worker started")
+        while not self.stop.is_set():
+            started = perf_counter()
+            try:
+                await self.round()
+            except (PyMongoError, RedisError) as error:
+                log.warning("a store is away; trying again: %s", str(error)[:200] or type(error).__name__)
+            except Exception:
+                log.exception("a round failed; trying again")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.stop.wait(), max(0.05, ROUND_SECONDS - (perf_counter() - started)))
+        log.info("worker stopped")
+
+    async def round(self) -> None:
+        """One look at everything. A sale that can't be helped now does not keep the others waiting."""
+        await self._attempt("publishing what is outstanding", backoffice.publish_outstanding)
+        sales = await catalogue.every()
+        restarted = await self._redis_restarted()
+        now, levels = await stock.levels(redis(), [sale.id for sale in sales])
+        for sale, level in zip(sales, levels, strict=True):
+            await self._attempt(f"sale {sale.sku}", lambda s=sale, a=level: self._tend(s, a, now, restarted))  # type: ignore[misc]
+        await redis().set(WORKER_HEARTBEAT, to_ms(datetime.now(UTC)), ex=HEARTBEAT_SECONDS)
+        # Only once every sale was looked at: a restart must not be forgotten half-way.
+        self._run_id = await self._current_run_id()
+
+    async def _tend(self, sale: PublishedSale, levels: Levels, now: datetime, restarted: bool) -> None:
+        if restarted or not levels.loaded or levels.epoch != sale.epoch:
+            await rebuild(sale)
+            return
+        if levels.version < sale.version:
+            await publishing.put_in_force(sale)
+        await finish_pending(sale, before=now - timedelta(seconds=GRACE_SECONDS))
+        await _keep_available_true(sale)
+
+    async def _redis_restarted(self) -> bool:
+        """Whether this is another Redis, or another run of it, than in the last complete round."""
+        return self._run_id is not None and self._run_id != await self._current_run_id()
+
+    async def _current_run_id(self) -> str:
+        info = await redis().info("server")
+        run_id: str = info["run_id"]
+        return run_id
+
+    async def _attempt(self, what: str, step: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await step()
+        except RebuildImpossible as error:
+            log.warning("%s", error)
+        except (PyMongoError, RedisError) as error:
+            log.warning("%s: %s", what, str(error)[:200] or type(error).__name__)
+
+
+async def _keep_available_true(sale: PublishedSale) -> None:
+    """Count what the ledger has sold, for reports: the figure is the ledger's own, not the gate's."""
+    sold = await ledger.tally(sale.id)
+    await catalogue.set_available(sale.id, sale.stock - sold.units)

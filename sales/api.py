@@ -1,0 +1,43 @@
+"""The JSON API about products; the contract is docs/reference/api.md. Served from the board."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponseBase
+
+from flashdrop.api import api
+from sales.board import current_board
+from sales.showing import products as render_products
+from sales.views import not_found, not_ready
+
+
+@api("GET")
+async def products(request: HttpRequest) -> HttpResponseBase:
+    """The published sales' products."""
+    board = await current_board()
+    if not board.is_known:
+        return not_ready(request, board)
+    return render_products(list(board.by_sku.values())).response(request)
+
+
+@api("GET")
+async def product(request: HttpRequest, sku: str) -> HttpResponseBase:
+    """One product."""
+    board = await current_board()
+    showing = board.by_sku.get(sku)
+    return showing.product.response(request) if showing else not_found(request, board)
+
+
+@api("GET")
+async def sale_status(request: HttpRequest, sku: str) -> HttpResponseBase:
+    """The sale's phase and stock, with the gate's clock."""
+    board = await current_board()
+    showing = board.by_sku.get(sku)
+    return showing.status(board.now()).response(request) if showing else not_found(request, board)
+
+
+@api("GET")
+async def stock(request: HttpRequest, sku: str) -> HttpResponseBase:
+    """The stock alone."""
+    board = await current_board()
+    showing = board.by_sku.get(sku)
+    return showing.stock.response(request) if showing else not_found(request, board)

@@ -1,0 +1,173 @@
+"""The board: each process's snapshot of every sale on show, refreshed from the stores by one background task.
+
+Settings come from the ledger every second (at once when the gate has a newer version), levels and the clock from the
+gate five times a second. What shoppers read is rendered from the snapshot once for each change (`sales/showing.py`).
+When the gate can't be asked the board says `not_ready`; it never guesses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+
+from flashdrop.loops import PerLoop
+from flashdrop.mongo_client import PyMongoError
+from flashdrop.redis_client import RedisError, redis
+from sales import catalogue, stock
+from sales.hub import hub
+from sales.published import PublishedSale
+from sales.showing import Phase, Showing
+from sales.stock import Levels
+
+REFRESH_SECONDS = 0.2
+SETTINGS_SECONDS = 1.0
+# Longer than this without an answer from the gate, and what the board shows is no longer the truth.
+STALE_SECONDS = 1.0
+# The ledger's settings are good for longer: the gate holds the same and decides.
+FIRST_LOAD_SECONDS = 5.0
+log = logging.getLogger(__name__)
+
+
+class Board:
+    """Every sale on show. Started on first use; `stop` ends its task."""
+
+    def __init__(self) -> None:
+        self.by_sku: dict[str, Showing] = {}
+        self.is_known = False
+        """Whether the ledger's sales have been read at least once."""
+        self.sales: dict[str, PublishedSale] = {}
+        """The ledger's published settings, by sale id."""
+        self._settings_at = float("-inf")
+        self._levels_at = float("-inf")
+        self._clock_offset = timedelta()
+        self._task: asyncio.Task[None] | None = None
+        self._first = asyncio.Event()
+        self._reload = asyncio.Event()
+
+    @property
+    def age_seconds(self) -> float:
+        """Since the gate last answered."""
+        return time.monotonic() - self._levels_at
+
+    def now(self) -> datetime:
+        """The gate's clock."""
+        return datetime.now(UTC) + self._clock_offset
+
+    def start(self) -> None:
+        """Begin refreshing. Repeating it is harmless."""
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def wait_for_first(self) -> None:
+        """Return once the stores have been asked for the first time, whatever they said, or after a few seconds."""
+        self.start()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._first.wait(), FIRST_LOAD_SECONDS)
+
+    def ask_for_settings(self) -> None:
+        """Read the ledger's settings at the next refresh instead of waiting for their turn."""
+        self._settings_at = float("-inf")
+        self._reload.set()
+
+    def featured(self) -> Showing | None:
+        """The sale for the front page: the one running, else the next to open, else the last that was open."""
+        shown = list(self.by_sku.values())
+        now = self.now()
+        running = [s for s in shown if s.sale.opens_at <= now < s.sale.closes_at]
+        if running:
+            # Of several, the one that still has something to offer and closes first.
+            return min(running, key=lambda s: (s.phase is Phase.SOLD_OUT, s.sale.closes_at, s.sale.id))
+        coming = [s for s in shown if now < s.sale.opens_at]
+        if coming:
+            return min(coming, key=lambda s: (s.sale.opens_at, s.sale.id))
+        return max(shown, key=lambda s: (s.sale.closes_at, s.sale.id), default=None)
+
+    async def refresh(self) -> None:
+        """Ask the stores and rebuild what has changed. Never raises for a store that is away."""
+        if time.monotonic() - self._settings_at >= SETTINGS_SECONDS:
+            await self._refresh_settings()
+        levels = await self._ask_levels()
+        if any(a.loaded and a.version > self.sales[i].version for i, a in levels.items()):
+            await self._refresh_settings()
+        self._show(levels)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.refresh()
+            except Exception:
+                log.exception("refreshing the board failed")
+            self._first.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._reload.wait(), self._pause_seconds())
+            self._reload.clear()
+
+    def _pause_seconds(self) -> float:
+        """Until the next refresh: sooner when a window opens or closes, so that nobody waits for the rhythm."""
+        now = self.now()
+        edges = [
+            (edge - now).total_seconds()
+            for sale in self.sales.values()
+            for edge in (sale.opens_at, sale.closes_at)
+            if edge > now
+        ]
+        return min([REFRESH_SECONDS, *(edge + 0.002 for edge in edges)])
+
+    async def _refresh_settings(self) -> None:
+        try:
+            async with asyncio.timeout(STALE_SECONDS):
+                sales = await catalogue.every()
+        except (PyMongoError, TimeoutError) as error:
+            log.warning("the ledger's settings can't be read: %s", error)
+            # Once in a while, not at every refresh: the gate's levels must not wait for it.
+            self._settings_at = time.monotonic()
+            return
+        self.sales = {sale.id: sale for sale in sales if sale.published}
+        self._settings_at = time.monotonic()
+        self.is_known = True
+
+    async def _ask_levels(self) -> dict[str, Levels]:
+        ids = list(self.sales)
+        try:
+            async with asyncio.timeout(STALE_SECONDS):
+                now, answered = await stock.levels(redis(), ids)
+        except (RedisError, TimeoutError) as error:
+            log.warning("the gate can't be asked: %s", error or type(error).__name__)
+            return {}
+        self._clock_offset = now - datetime.now(UTC)
+        self._levels_at = time.monotonic()
+        return dict(zip(ids, answered, strict=True))
+
+    def _show(self, levels: dict[str, Levels]) -> None:
+        now = self.now()
+        shown = {}
+        for sale in self.sales.values():
+            before = self.by_sku.get(sale.sku)
+            after = Showing.of(sale, levels.get(sale.id), now)
+            if before is not None and before.state == after.state:
+                shown[sale.sku] = before
+                continue
+            shown[sale.sku] = after
+            if hub().has_viewers(sale.id):
+                hub().publish(sale.id, after.banner_html)
+        self.by_sku = shown
+
+
+board: PerLoop[Board] = PerLoop(Board, Board.stop)
+
+
+async def current_board() -> Board:
+    """The running loop's board, started and loaded."""
+    found = board()
+    if not found.is_known:
+        await found.wait_for_first()
+    return found

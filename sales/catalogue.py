@@ -1,0 +1,104 @@
+"""The ledger's `sales` collection: the published settings of each sale. The one module that knows its fields.
+
+Every function is one MongoDB operation, durable (majority, journaled) when it writes, and raises
+`pymongo.errors.PyMongoError` when the ledger can't answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+
+from pymongo import ASCENDING, ReturnDocument
+
+from flashdrop.mongo_client import Collection, Document, collection
+from sales.published import PublishedSale, SaleSettings
+
+SETTINGS = tuple(field.name for field in fields(SaleSettings) if field.name != "id")
+FIRST_EPOCH = 1
+
+
+def _sales() -> Collection:
+    return collection("sales")
+
+
+async def ensure_indexes() -> None:
+    """Create the collection's indexes where they are missing. Safe to repeat, and to run from several processes."""
+    await _sales().create_index([("sku", ASCENDING)], unique=True, name="sku")
+
+
+async def save(settings: SaleSettings) -> PublishedSale:
+    """Store `settings` under a new version. Version 1 means that nothing of this sale was there before.
+
+    Raises:
+        pymongo.errors.DuplicateKeyError: another sale has this sku.
+    """
+    values = asdict(settings)
+    sale_id = values.pop("id")
+    document = await _sales().find_one_and_update(
+        {"_id": sale_id},
+        {
+            "$set": values,
+            "$inc": {"version": 1},
+            "$max": {"highest_stock": settings.stock, "highest_limit": settings.limit_per_shopper},
+            "$setOnInsert": {"epoch": FIRST_EPOCH, "available": settings.stock},
+        },
+        upsert=True,
+        return_document=ReturnDocument.AFTER,
+    )
+    assert document is not None  # an upsert always leaves one
+    return _from_document(document)
+
+
+async def get(sale_id: str) -> PublishedSale | None:
+    """One sale, published or not."""
+    document = await _sales().find_one({"_id": sale_id})
+    return _from_document(document) if document else None
+
+
+async def get_by_sku(sku: str) -> PublishedSale | None:
+    """One sale by its sku, published or not."""
+    document = await _sales().find_one({"sku": sku})
+    return _from_document(document) if document else None
+
+
+async def every() -> list[PublishedSale]:
+    """All sales, withdrawn ones too, earliest window first."""
+    return [_from_document(document) async for document in _sales().find().sort([("opens_at", ASCENDING), ("_id", 1)])]
+
+
+async def raise_stock_to(sale: PublishedSale, units: int) -> PublishedSale | None:
+    """Undo part of a lowering that went below what was sold: the stock becomes `units` under a new version.
+
+    Only up to a stock that was published once, so that a gate that is wrong can't invent units. Returns the sale, or
+    None when somebody has published since or `units` was never on sale.
+    """
+    document = await _sales().find_one_and_update(
+        {"_id": sale.id, "version": sale.version, "stock": {"$lt": units}, "highest_stock": {"$gte": units}},
+        {"$set": {"stock": units}, "$inc": {"version": 1}},
+        return_document=ReturnDocument.AFTER,
+    )
+    return _from_document(document) if document else None
+
+
+async def raise_epoch(sale_id: str) -> PublishedSale | None:
+    """Begin a rebuild: from now on only a gate loaded under the new epoch is believed. None without such a sale."""
+    document = await _sales().find_one_and_update(
+        {"_id": sale_id}, {"$inc": {"epoch": 1}}, return_document=ReturnDocument.AFTER
+    )
+    return _from_document(document) if document else None
+
+
+async def set_available(sale_id: str, available: int) -> None:
+    """Note how many units are left, for reports."""
+    await _sales().update_one({"_id": sale_id, "available": {"$ne": available}}, {"$set": {"available": available}})
+
+
+def _from_document(document: Document) -> PublishedSale:
+    return PublishedSale(
+        id=document["_id"],
+        **{name: document[name] for name in SETTINGS},
+        version=document["version"],
+        epoch=document["epoch"],
+        available=document["available"],
+        highest_limit=document["highest_limit"],
+    )

@@ -1,0 +1,43 @@
+"""The banner over a websocket: on connect, and on each change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from sales.board import current_board
+from sales.hub import CLOSE_TRY_LATER, Viewer, hub
+
+
+class BannerConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """Registers the socket with the hub. Refuses a sale that is not on show; ignores what a client sends."""
+
+    viewer: Viewer | None = None
+    sale_id: str
+
+    async def connect(self) -> None:
+        board, sku = await current_board(), self.scope["url_route"]["kwargs"]["sku"]
+        showing = board.by_sku.get(sku)
+        if showing is None:
+            await self.close(CLOSE_TRY_LATER)
+            return
+        await self.accept()
+        self.sale_id = showing.sale.id
+        self.viewer = Viewer(self._send_text, self.close)
+        hub().join(self.sale_id, self.viewer)
+        # Looked up again: the board may have changed while the handshake was under way.
+        self.viewer.offer(board.by_sku.get(sku, showing).banner_html)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """The page has nothing to say; there is nothing to guard and nothing to echo."""
+
+    async def disconnect(self, code: int) -> None:
+        if self.viewer is not None:
+            hub().leave(self.sale_id, self.viewer)
+
+    async def _send_text(self, text: str) -> None:
+        await self.send(text_data=text)
+
+    async def websocket_receive(self, message: dict[str, Any]) -> None:
+        await self.receive(message.get("text"), message.get("bytes"))

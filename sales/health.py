@@ -1,0 +1,67 @@
+"""`/healthz`: this process answers. `/readyz`: it can sell."""
+
+from __future__ import annotations
+
+import asyncio
+
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+
+from flashdrop.api import page
+from flashdrop.mongo_client import PyMongoError, mongo
+from flashdrop.redis_client import RedisError, redis
+from sales.board import STALE_SECONDS, Board, current_board
+from sales.showing import Phase
+
+CHECK_SECONDS = 2.0
+
+
+@page("GET")
+async def healthz(request: HttpRequest) -> HttpResponseBase:
+    """Alive."""
+    return _uncached({"status": "ok"}, 200)
+
+
+@page("GET")
+async def readyz(request: HttpRequest) -> HttpResponseBase:
+    """Stores reachable and every published sale loaded; otherwise 503 with the reasons."""
+    board = await current_board()
+    reasons = [reason for reason in await asyncio.gather(_redis_reason(), _mongo_reason()) if reason]
+    reasons += _board_reasons(board)
+    return _uncached({"status": "ready" if not reasons else "not ready", "reasons": reasons}, 503 if reasons else 200)
+
+
+def _board_reasons(board: Board) -> list[str]:
+    if not board.is_known:
+        return ["the ledger's sales have not been read yet"]
+    reasons = [
+        f"sale {showing.sale.sku}: not loaded at the gate"
+        for showing in board.by_sku.values()
+        if showing.phase is Phase.NOT_READY
+    ]
+    if board.age_seconds > 2 * STALE_SECONDS:
+        reasons.append("the board is stale: the gate has not answered")
+    return reasons
+
+
+async def _redis_reason() -> str | None:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await redis().ping()
+    except (RedisError, TimeoutError) as error:
+        return f"Redis: {error or 'no answer in time'}"
+    return None
+
+
+async def _mongo_reason() -> str | None:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await mongo().admin.command("ping")
+    except (PyMongoError, TimeoutError) as error:
+        return f"MongoDB: {str(error)[:200] or 'no answer in time'}"
+    return None
+
+
+def _uncached(data: object, status: int) -> JsonResponse:
+    response = JsonResponse(data, status=status, safe=False)
+    response.headers["Cache-Control"] = "no-store"
+    return response

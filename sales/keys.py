@@ -1,0 +1,32 @@
+"""The one module that builds Redis keys.
+
+All keys of a sale share the hash tag `{<sale id>}`, so that a cluster keeps them on one shard and one script may touch
+them together.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class SaleKeys(NamedTuple):
+    """The keys of one sale's gate."""
+
+    sale: str
+    """hash: live settings (`epoch`, `version`, `stock`, `limit`, ...) and the counters `next` and `issued`."""
+    shoppers: str
+    """hash: shopper id to that shopper's reservations, `<order id> <units> <slots> <stream id>` joined by `;`."""
+    returned: str
+    """sorted set: units below `next` that are free again; the score is the unit."""
+    pending: str
+    """stream: reservations whose order is not known to be in the ledger; the write-ahead log."""
+
+
+def sale_keys(sale_id: str) -> SaleKeys:
+    """The keys of the sale `sale_id`."""
+    tag = f"flashdrop:{{{sale_id}}}"
+    return SaleKeys(f"{tag}:sale", f"{tag}:shoppers", f"{tag}:returned", f"{tag}:pending")
+
+
+WORKER_HEARTBEAT = "flashdrop:worker:heartbeat"
+"""string: when a worker last completed a round, ms since the epoch; expires by itself."""

@@ -1,0 +1,13 @@
+"""Money for people: integer minor units in, text out."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from babel.numbers import format_currency, get_currency_precision
+
+
+def format_minor(amount_minor: int, currency: str, locale: str = "en") -> str:
+    """`12900, "EUR"` becomes `€129.00`; how many digits are minor comes from CLDR (none for JPY)."""
+    amount = Decimal(amount_minor).scaleb(-get_currency_precision(currency))
+    return format_currency(amount, currency, locale=locale)

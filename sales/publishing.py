@@ -1,0 +1,57 @@
+"""Publishing: a sale's settings go to the ledger first, then to the gate."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from flashdrop.redis_client import RedisError, redis
+from sales import catalogue, stock
+from sales.published import PublishedSale, SaleSettings
+from sales.stock import Publication
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What a publication came to.
+
+    `in_force` is false when the gate could not be asked or has lost the sale, and the worker will bring it up to date.
+    `sale.stock` is the stock in force: above the one asked for when units above it are already held.
+    """
+
+    sale: PublishedSale
+    in_force: bool
+
+
+async def publish(settings: SaleSettings) -> Published:
+    """Store `settings` in the ledger under a new version, then put them in force at the gate.
+
+    Not atomic: between the two steps the gate sells by the older version. A unit it issues above a lowered stock stays
+    pending until the stock is corrected, so nothing is written that the ledger's stock does not cover.
+
+    Raises:
+        pymongo.errors.DuplicateKeyError: another sale has this sku.
+        pymongo.errors.PyMongoError: the ledger can't be written; whether it was is unknown, and repeating is safe.
+    """
+    sale = await catalogue.save(settings)
+    return await put_in_force(sale, create=sale.version == 1)
+
+
+async def put_in_force(sale: PublishedSale, *, create: bool = False) -> Published:
+    """Bring the gate up to `sale`'s version. Safe to repeat. A gate that has lost the sale is left to the worker."""
+    try:
+        outcome, stock_in_force = await stock.publish(redis(), sale, create=create)
+    except RedisError as error:
+        log.warning(
+            "sale %s: the gate can't be asked (%s); the worker will publish version %d", sale.sku, error, sale.version
+        )
+        return Published(sale, in_force=False)
+    if outcome is Publication.NOT_LOADED:
+        return Published(sale, in_force=False)
+    if stock_in_force > sale.stock:
+        corrected = await catalogue.raise_stock_to(sale, stock_in_force)
+        if corrected is not None:
+            return await put_in_force(corrected)
+    return Published(sale, in_force=True)

@@ -1,0 +1,174 @@
+"""One sale as the board shows it: a moment's state, and everything rendered from it, each at most once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from django.template.loader import render_to_string
+
+from flashdrop.envelope import encode, iso_utc, timestamp_tail
+from flashdrop.prepared import Prepared
+from sales.money import format_minor
+from sales.published import PublishedSale
+from sales.stock import Levels
+
+HTML = "text/html; charset=utf-8"
+JSON = "application/json"
+# Clients may keep a copy but ask each time: the answer is a 304 as long as nothing changed.
+REVALIDATE = "no-cache"
+# How old the time of day in a status answer may be.
+STATUS_FRESH_MS = 50
+LOW_STOCK_SHARE = 0.1
+
+
+class Phase(StrEnum):
+    """What a shopper can do now. Judged in the same order as `lua/reserve.lua` does."""
+
+    UPCOMING = "upcoming"
+    ACTIVE = "active"
+    PAUSED = "paused"
+    SOLD_OUT = "sold_out"
+    ENDED = "ended"
+    NOT_READY = "not_ready"
+
+
+def phase_at(sale: PublishedSale, levels: Levels | None, now: datetime) -> Phase:
+    """The phase of `sale` at `now`, by the gate's clock. A gate that is silent or not loaded makes it NOT_READY."""
+    if levels is None or not levels.loaded or levels.epoch != sale.epoch:
+        return Phase.NOT_READY
+    if now < sale.opens_at:
+        return Phase.UPCOMING
+    if now >= sale.closes_at:
+        return Phase.ENDED
+    if sale.paused:
+        return Phase.PAUSED
+    if levels.available <= 0:
+        return Phase.SOLD_OUT
+    return Phase.ACTIVE
+
+
+class Showing:
+    """An immutable snapshot of one sale; see the module."""
+
+    def __init__(self, sale: PublishedSale, phase: Phase, total: int, available: int, now: datetime) -> None:
+        self.sale = sale
+        self.phase = phase
+        self.total = total
+        self.available = available
+        self._legacy_status = self._older_clients_status(now)
+        self._status: tuple[datetime, Prepared] | None = None
+
+    @classmethod
+    def of(cls, sale: PublishedSale, levels: Levels | None, now: datetime) -> Showing:
+        """The snapshot at `now`. Without the gate's levels, the figures are the ones the worker last counted."""
+        phase = phase_at(sale, levels, now)
+        if levels is None or not levels.loaded:
+            return cls(sale, phase, sale.stock, sale.available, now)
+        return cls(sale, phase, levels.stock, max(levels.available, 0), now)
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        """What decides whether anything has to be rendered anew."""
+        return (self.sale.version, self.sale.epoch, self.phase, self.total, self.available, self._legacy_status)
+
+    @property
+    def price(self) -> str:
+        """The price as people write it."""
+        return format_minor(self.sale.price_minor, self.sale.currency)
+
+    @property
+    def taken(self) -> int:
+        """Units reserved or sold."""
+        return self.total - self.available
+
+    @property
+    def taken_percent(self) -> int:
+        """Whole percent of the stock that is taken, for the bar; 100 only when all of it is."""
+        return self.taken * 100 // self.total if self.total else 100
+
+    @property
+    def is_low(self) -> bool:
+        """Whether the page may say that few are left."""
+        return self.phase is Phase.ACTIVE and self.available <= max(1, int(self.total * LOW_STOCK_SHARE))
+
+    @cached_property
+    def banner_html(self) -> str:
+        """The banner partial: the page, the poll and the socket send this same text."""
+        return render_to_string("sales/_banner.html", {"showing": self, "sale": self.sale})
+
+    @cached_property
+    def banner(self) -> Prepared:
+        return Prepared(self.banner_html.encode(), HTML, REVALIDATE)
+
+    @cached_property
+    def page(self) -> Prepared:
+        """The sale's page; holds nothing about the viewer."""
+        context = {"showing": self, "sale": self.sale, "banner": self.banner_html}
+        return Prepared(render_to_string("sales/page.html", context).encode(), HTML, REVALIDATE)
+
+    def status(self, now: datetime) -> Prepared:
+        """The status JSON with the time of day in it, at most `STATUS_FRESH_MS` old. Its ETag ignores the time."""
+        if self._status is None or abs((now - self._status[0]).total_seconds()) * 1000 > STATUS_FRESH_MS:
+            data = self.status_data | {"serverTime": iso_utc(now)}
+            self._status = (now, _json(data, validator=str(self.state)))
+        return self._status[1]
+
+    @cached_property
+    def status_data(self) -> dict[str, Any]:
+        sale = self.sale
+        return {
+            "status": self._legacy_status,
+            "phase": self.phase.value,
+            "startDate": iso_utc(sale.opens_at),
+            "endDate": iso_utc(sale.closes_at),
+            "availableStock": self.available,
+            "totalStock": self.total,
+            "limitPerUser": sale.limit_per_shopper,
+            "price": sale.price_minor,
+            "currency": sale.currency,
+            "sku": sale.sku,
+        }
+
+    @cached_property
+    def product_data(self) -> dict[str, Any]:
+        sale = self.sale
+        return {
+            "sku": sale.sku,
+            "name": sale.name,
+            "description": sale.description,
+            "price": sale.price_minor,
+            "currency": sale.currency,
+            "imageUrl": sale.image_url,
+            "totalStock": self.total,
+            "availableStock": self.available,
+            "startDate": iso_utc(sale.opens_at),
+            "endDate": iso_utc(sale.closes_at),
+            "limit": {"perUser": sale.limit_per_shopper},
+        }
+
+    @cached_property
+    def product(self) -> Prepared:
+        return _json(self.product_data, validator=str(self.state))
+
+    @cached_property
+    def stock(self) -> Prepared:
+        return _json({"availableStock": self.available, "totalStock": self.total}, validator=str(self.state))
+
+    def _older_clients_status(self, now: datetime) -> str:
+        """The three words older clients know."""
+        if self.phase is Phase.SOLD_OUT or now >= self.sale.closes_at:
+            return "ended"
+        return "upcoming" if now < self.sale.opens_at else "active"
+
+
+def products(showings: list[Showing]) -> Prepared:
+    """The list of all products on show."""
+    return _json([s.product_data for s in showings], validator=str([(s.sale.id, *s.state) for s in showings]))
+
+
+def _json(data: Any, validator: str) -> Prepared:
+    body = f'{{"status":"ok","data":{encode(data)},"error":null,"code":null{timestamp_tail()}'
+    return Prepared(body.encode(), JSON, REVALIDATE, validator)

@@ -1,0 +1,282 @@
+"""The gate: one typed function beside each stock script. Stock changes here and nowhere else.
+
+Each function is one atomic step in Redis and raises `redis.exceptions.RedisError` when the gate can't be asked; the
+outcome of a call that raised is unknown, and repeating it is safe.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, TypeVar
+
+from redis.asyncio import Redis
+
+from flashdrop.envelope import from_ms
+from flashdrop.scripts import run_script
+from sales.keys import sale_keys
+from sales.published import PublishedSale
+
+T = TypeVar("T")
+# In a shopper's record, the entry id of an order that is in the ledger already.
+SETTLED_ENTRY = "0-0"
+# What a rebuild that died half-way leaves behind goes away by itself.
+ASIDE_SECONDS = 600
+
+
+class Verdict(IntEnum):
+    """What `reserve` says about one purchase; the numbers are the statuses in `lua/reserve.lua`."""
+
+    GRANTED = 0
+    KNOWN = 1
+    NOT_READY = 2
+    UNPUBLISHED = 3
+    NOT_STARTED = 4
+    ENDED = 5
+    PAUSED = 6
+    GUESTS_REFUSED = 7
+    LIMIT_EXCEEDED = 8
+    OUT_OF_STOCK = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """One purchase asked for. `context` is kept with the pending entry, opaque to the gate."""
+
+    order_id: str
+    shopper_id: str
+    quantity: int
+    is_guest: bool
+    context: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Units taken out of stock for one order: everything needed to write that order."""
+
+    sale_id: str
+    order_id: str
+    shopper_id: str
+    units: tuple[int, ...]
+    slots: tuple[int, ...]
+    price_minor: int
+    currency: str
+    reserved_at: datetime
+    version: int
+    entry_id: str
+    context: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The gate's answer to one `Wish`; `reservation` is there when GRANTED, `entry_id` when KNOWN."""
+
+    verdict: Verdict
+    reservation: Reservation | None = None
+    entry_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """A sale as the gate has it. `loaded` is false when the gate can't sell it; the rest is then 0."""
+
+    loaded: bool
+    epoch: int
+    version: int
+    stock: int
+    issued: int
+
+    @property
+    def available(self) -> int:
+        """Units that may be reserved now."""
+        return self.stock - self.issued
+
+
+class Publication(IntEnum):
+    """What became of a publication; the numbers are the statuses in `lua/publish.lua`."""
+
+    APPLIED = 0
+    SUPERSEDED = 1
+    NOT_LOADED = 2
+
+
+async def reserve(client: Redis, sale_id: str, epoch: int, wishes: Sequence[Wish]) -> list[Answer]:
+    """Decide `wishes` in order. One answer each; a granted one is pending until confirmed or released."""
+    args: list[str | int] = [epoch]
+    for wish in wishes:
+        args += (wish.order_id, wish.shopper_id, wish.quantity, int(wish.is_guest), wish.context)
+    now_ms, version, _, answers = await run_script(client, "reserve", sale_keys(sale_id), args)
+    reserved_at = from_ms(now_ms)
+    found = []
+    for wish, answer in zip(wishes, answers, strict=True):
+        verdict = Verdict(answer[0])
+        if verdict is Verdict.GRANTED:
+            _, units, slots, price, currency, entry_id = answer
+            reservation = Reservation(
+                sale_id=sale_id,
+                order_id=wish.order_id,
+                shopper_id=wish.shopper_id,
+                units=_numbers(units),
+                slots=_numbers(slots),
+                price_minor=int(price),
+                currency=currency,
+                reserved_at=reserved_at,
+                version=version,
+                entry_id=entry_id,
+                context=wish.context,
+            )
+            found.append(Answer(verdict, reservation))
+        elif verdict is Verdict.KNOWN:
+            found.append(Answer(verdict, entry_id=answer[3]))
+        else:
+            found.append(_REFUSALS[verdict])
+    return found
+
+
+async def confirm(client: Redis, sale_id: str, entry_ids: Sequence[str]) -> int:
+    """Forget pending entries whose orders are in the ledger. Returns how many this call deleted."""
+    deleted = 0
+    for part in _runs(entry_ids):
+        deleted += await run_script(client, "confirm", [sale_keys(sale_id).pending], part)
+    return deleted
+
+
+async def release(client: Redis, sale_id: str, held: Sequence[tuple[str, str]]) -> list[int]:
+    """Put the units of `held`, pairs of shopper id and order id, back on sale. Returns how many, for each."""
+    args = [part for pair in held for part in pair]
+    counts: list[int] = await run_script(client, "release", sale_keys(sale_id), args)
+    return counts
+
+
+async def publish(client: Redis, sale: PublishedSale, *, create: bool) -> tuple[Publication, int]:
+    """Put `sale` in force if it is newer than what the gate has; `create` loads a sale nobody can have bought from.
+
+    Returns what became of it and the stock now in force, which is above `sale.stock` when higher units are held.
+    """
+    keys = sale_keys(sale.id)
+    args = [int(create), sale.epoch, sale.version, *sale.gate_args()]
+    status, stock = await run_script(client, "publish", [keys.sale, keys.returned], args)
+    return Publication(status), stock
+
+
+async def fence(client: Redis, sale_id: str, epoch: int) -> bool:
+    """Stop a gate found to disagree with the ledger; it answers NOT_READY until it is rebuilt."""
+    return bool(await run_script(client, "fence", [sale_keys(sale_id).sale], [epoch]))
+
+
+async def levels(client: Redis, sale_ids: Sequence[str]) -> tuple[datetime, list[Levels]]:
+    """The gate's clock, and the levels of each sale, in one round trip."""
+    async with client.pipeline(transaction=False) as pipe:
+        pipe.time()
+        for sale_id in sale_ids:
+            pipe.hmget(sale_keys(sale_id).sale, "epoch", "version", "stock", "issued")
+        (seconds, microseconds), *rows = await pipe.execute()
+    now = from_ms(int(seconds) * 1000 + int(microseconds) // 1000)
+    return now, [
+        Levels(True, int(epoch), int(version), int(stock), int(issued)) if epoch else _UNLOADED
+        for epoch, version, stock, issued in rows
+    ]
+
+
+async def pending(
+    client: Redis, sale_id: str, *, before: datetime | None = None, count: int = 500, after: str = "-"
+) -> list[Reservation]:
+    """Pending reservations, oldest first, made before `before`; `after` is the entry id to go on from."""
+    last = "+" if before is None else f"{int(before.timestamp() * 1000)}"
+    first = "-" if after == "-" else f"({after}"
+    return await _entries(client, sale_id, first, last, count)
+
+
+async def pending_entry(client: Redis, sale_id: str, entry_id: str) -> Reservation | None:
+    """The pending reservation at `entry_id`, None once it is settled."""
+    entries = await _entries(client, sale_id, entry_id, entry_id, 1)
+    return entries[0] if entries else None
+
+
+async def pending_count(client: Redis, sale_id: str) -> int:
+    """Reservations not yet settled."""
+    length: int = await client.xlen(sale_keys(sale_id).pending)
+    return length
+
+
+async def held_by(client: Redis, sale_ids: Sequence[str], shopper_id: str) -> dict[str, list[tuple[str, str]]]:
+    """The shopper's reservations and orders as the gate has them: for each sale, pairs of order id and entry id."""
+    async with client.pipeline(transaction=False) as pipe:
+        for sale_id in sale_ids:
+            pipe.hget(sale_keys(sale_id).shoppers, shopper_id)
+        records = await pipe.execute()
+    held = {}
+    for sale_id, record in zip(sale_ids, records, strict=True):
+        parts = [part.split(" ") for part in (record or "").split(";") if part]
+        held[sale_id] = [(order_id, entry_id) for order_id, _, _, entry_id in parts]
+    return held
+
+
+async def load(
+    client: Redis,
+    sale: PublishedSale,
+    held: Iterable[tuple[str, str, tuple[int, ...], tuple[int, ...]]],
+) -> bool:
+    """Put a gate in force that holds exactly `held`: shopper id, order id, units and slots of each order.
+
+    Built aside and swapped in one step, only over an older epoch. Returns whether it was. Pending entries are dropped,
+    so they must be settled first.
+    """
+    keys = sale_keys(sale.id)
+    records: defaultdict[str, list[str]] = defaultdict(list)
+    taken: set[int] = set()
+    for shopper_id, order_id, units, slots in held:
+        records[shopper_id].append(f"{order_id} {_joined(units)} {_joined(slots)} {SETTLED_ENTRY}")
+        taken.update(units)
+    highest = max(taken, default=0)
+    shoppers_aside, returned_aside = f"{keys.shoppers}:{sale.epoch}", f"{keys.returned}:{sale.epoch}"
+    await client.delete(shoppers_aside, returned_aside)
+    for part in _runs(list(records.items())):
+        await client.hset(shoppers_aside, mapping={shopper_id: ";".join(mine) for shopper_id, mine in part})
+    for gap in _runs([unit for unit in range(1, highest) if unit not in taken]):
+        await client.zadd(returned_aside, {str(unit): unit for unit in gap})
+    for aside in (shoppers_aside, returned_aside):
+        await client.expire(aside, ASIDE_SECONDS)
+    args = [sale.epoch, highest + 1, len(taken), sale.version, *sale.gate_args()]
+    return bool(await run_script(client, "load", [*keys, shoppers_aside, returned_aside], args))
+
+
+def _runs(items: Sequence[T], size: int = 1000) -> list[Sequence[T]]:
+    """`items` in runs that fit into one command."""
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _joined(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))
+
+
+def _numbers(joined: str) -> tuple[int, ...]:
+    return tuple(map(int, joined.split(",")))
+
+
+async def _entries(client: Redis, sale_id: str, first: str, last: str, count: int) -> list[Reservation]:
+    found: Any = await client.xrange(sale_keys(sale_id).pending, first, last, count)
+    return [_from_entry(sale_id, entry_id, fields) for entry_id, fields in found]
+
+
+def _from_entry(sale_id: str, entry_id: str, fields: dict[str, str]) -> Reservation:
+    return Reservation(
+        sale_id=sale_id,
+        order_id=fields["order"],
+        shopper_id=fields["shopper"],
+        units=_numbers(fields["units"]),
+        slots=_numbers(fields["slots"]),
+        price_minor=int(fields["price"]),
+        currency=fields["currency"],
+        reserved_at=from_ms(int(fields["at"])),
+        version=int(fields["version"]),
+        entry_id=entry_id,
+        context=fields["context"],
+    )
+
+
+_REFUSALS = {verdict: Answer(verdict) for verdict in Verdict}
+_UNLOADED = Levels(False, 0, 0, 0, 0)

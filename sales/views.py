@@ -1,0 +1,54 @@
+"""The shop floor's pages about a sale. All of them are served from the board, the same bytes for everyone."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.template.loader import render_to_string
+
+from flashdrop.api import page
+from flashdrop.errors import handler404, plain_error
+from sales.board import Board, current_board
+
+
+@page("GET")
+async def home(request: HttpRequest) -> HttpResponseBase:
+    """The sale on show: the one running, else the next, else the last."""
+    board = await current_board()
+    showing = board.featured()
+    if showing is not None:
+        return showing.page.response(request)
+    if not board.is_known:
+        return not_ready(request, board)
+    response = HttpResponse(render_to_string("sales/none.html"))
+    response.headers["Cache-Control"] = "no-cache"
+    return response
+
+
+@page("GET")
+async def sale_page(request: HttpRequest, sku: str) -> HttpResponseBase:
+    """A sale's page."""
+    board = await current_board()
+    showing = board.by_sku.get(sku)
+    return showing.page.response(request) if showing else not_found(request, board)
+
+
+@page("GET")
+async def banner(request: HttpRequest, sku: str) -> HttpResponseBase:
+    """The banner alone, for pages whose socket is down."""
+    board = await current_board()
+    showing = board.by_sku.get(sku)
+    return showing.banner.response(request) if showing else not_found(request, board)
+
+
+def not_found(request: HttpRequest, board: Board) -> HttpResponse:
+    """404 for a sale that is not on show; 503 while nobody knows which sales there are."""
+    return handler404(request) if board.is_known else not_ready(request, board)
+
+
+def not_ready(request: HttpRequest, board: Board) -> HttpResponse:
+    """503: the stores have not been heard yet."""
+    response = plain_error(
+        request.path, 503, "SALE_NOT_READY", "The shop is not ready yet. Please try again in a moment."
+    )
+    response.headers["Retry-After"] = "2"
+    return response

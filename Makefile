@@ -29,7 +29,7 @@ format: $(VENV)/.dev ## let ruff format the code
 	$(BIN)/ruff format .
 
 clean: ## remove the environment and caches; the shop's data in .flashdrop/ stays
-	rm -rf $(VENV) staticfiles .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Flashdrop needs Python 3.11 or later; {sys.executable} is {v[0]}.{v[1]}. Name a newer one: make PYTHON=python3.12 ...")'

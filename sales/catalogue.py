@@ -100,5 +100,6 @@ def _from_document(document: Document) -> PublishedSale:
         version=document["version"],
         epoch=document["epoch"],
         available=document["available"],
+        highest_stock=document["highest_stock"],
         highest_limit=document["highest_limit"],
     )

@@ -47,11 +47,12 @@ class PublishedSale(SaleSettings):
     """Settings as the ledger holds them.
 
     `version` rises with each publication, `epoch` with each rebuild of the gate; `available` is what the worker last
-    counted, for reports and for the time when the gate can't be asked; `highest_limit` is the highest limit per shopper
-    that was ever published, since what was bought under it stands.
+    counted, for reports and for the time when the gate can't be asked; `highest_stock` and `highest_limit` are the
+    highest that were ever published, since what was bought under them stands.
     """
 
     version: int
     epoch: int
     available: int = field(compare=False)
+    highest_stock: int
     highest_limit: int

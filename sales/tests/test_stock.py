@@ -20,7 +20,11 @@ def sale_of(**changes: Any) -> PublishedSale:
     from dataclasses import asdict
 
     settings = settings_of()
-    values = asdict(settings) | {"version": 1, "epoch": 1, "available": 10, "highest_limit": 100} | changes
+    values = (
+        asdict(settings)
+        | {"version": 1, "epoch": 1, "available": 10, "highest_stock": 100, "highest_limit": 100}
+        | changes
+    )
     return PublishedSale(**values)
 
 

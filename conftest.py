@@ -270,3 +270,20 @@ async def follows(url: str, sale: PublishedSale) -> None:
 
         await eventually(shown)
         await asyncio.sleep(1.2)  # the other worker's turn
+
+
+@pytest.fixture(scope="session")
+async def chromium() -> AsyncIterator[Any]:
+    """The installed Chromium, driven by Playwright."""
+    from playwright.async_api import async_playwright
+
+    if not Path(CHROMIUM).exists():  # noqa: ASYNC240
+        pytest.fail(f"{CHROMIUM} is missing (apt install chromium)")
+    flags = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update", "--disable-sync"]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--headless", "--no-sandbox", "--disable-background-networking", *flags],
+        )
+        yield browser
+        await browser.close()

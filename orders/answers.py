@@ -23,7 +23,7 @@ ANSWERS = {
     Refusal.NAME_NEEDED: Answer(401, "This sale needs a name. Please sign in first."),
     Refusal.LIMIT_EXCEEDED: Answer(403, "You have already bought as many as one shopper may."),
     Refusal.OUT_OF_STOCK: Answer(409, "This item is out of stock."),
-    Refusal.KEY_REUSED: Answer(422, "This idempotency key was already used for another order."),
+    Refusal.KEY_REUSED: Answer(422, "That try was already used for another order. Please start a new one."),
     Refusal.NOT_READY: Answer(503, "We can't take orders for a moment. Please try again.", 1),
     Refusal.OVERLOADED: Answer(503, "Too many people are buying at once. Please try again.", 1),
 }

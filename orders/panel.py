@@ -58,14 +58,14 @@ def taken(sale: PublishedSale, shopper: Shopper) -> str:
     return _stencil("_me_taken", sale).fill(name=shopper.name)
 
 
-def with_order(sale: PublishedSale, order: Order, *, can_buy_more: bool) -> str:
-    """An order of this browser."""
+def with_order(sale: PublishedSale, order: Order, *, still_allowed: int) -> str:
+    """An order of this browser, and the form once more when this shopper may buy `still_allowed` more units."""
     units = ", ".join(map(str, order.units))
     if order.status is OrderStatus.PENDING:
         return _stencil("_me_pending", sale).fill(name=order.shopper_name, units=units)
     if order.status is not OrderStatus.COMPLETED:
         return _stencil("_me_given_up", sale).fill(name=order.shopper_name, notice=GIVEN_UP[order.status])
-    return _stencil("_me_order", sale, can_buy_more=can_buy_more).fill(
+    return _stencil("_me_order", sale, still_allowed=max(still_allowed, 0)).fill(
         name=order.shopper_name, units=units, order_id=order.id, **order_texts(order)
     )
 
@@ -74,8 +74,13 @@ def for_history(sale: PublishedSale, shopper: Shopper, history: History) -> str:
     """The panel of somebody who has come to look."""
     if not history.visible:
         return taken(sale, shopper) if history.has_hidden else ready(sale, shopper)
+    return with_order(sale, history.visible[0], still_allowed=still_allowed(sale, history))
+
+
+def still_allowed(sale: PublishedSale, history: History) -> int:
+    """Units this shopper may still buy, as far as this browser may know: none once another browser holds some."""
     held = sum(len(order.units) for order in history.visible)
-    return with_order(sale, history.visible[0], can_buy_more=held < sale.limit_per_shopper and not history.has_hidden)
+    return 0 if history.has_hidden else max(0, sale.limit_per_shopper - held)
 
 
 def order_texts(order: Order) -> dict[str, str]:
@@ -93,10 +98,11 @@ def _stencil(name: str, sale: PublishedSale, **fixed: Any) -> Stencil:
 
 @lru_cache(STENCILS_KEPT)
 def _cut(name: str, sale: PublishedSale, fixed: tuple[tuple[str, Any], ...]) -> Stencil:
+    values = dict(fixed)
     context = {
         "sale": sale,
         "price": format_minor(sale.price_minor, sale.currency),
-        "quantities": range(1, sale.limit_per_shopper + 1),
-        **dict(fixed),
+        "quantities": range(1, values.get("still_allowed", sale.limit_per_shopper) + 1),
+        **values,
     }
     return Stencil(f"orders/{name}.html", context, HOLES[name])

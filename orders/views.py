@@ -141,8 +141,9 @@ async def receipt(request: HttpRequest, token: str) -> HttpResponseBase:
 async def _told(request: HttpRequest, showing: Showing, shopper: Shopper, placement: Placement) -> HttpResponse:
     sale = showing.sale
     if isinstance(placement, Placed):
-        can_buy_more = placement.order.quantity < sale.limit_per_shopper
-        text = panel.with_order(sale, placement.order, can_buy_more=can_buy_more)
+        # An older order may count too; the gate knows, and the panel does when it is next asked for.
+        still_allowed = sale.limit_per_shopper - max(placement.order.slots, default=0)
+        text = panel.with_order(sale, placement.order, still_allowed=still_allowed)
         is_pending = placement.order.status is OrderStatus.PENDING
         return _answer(request, showing, text, 202 if is_pending else 201 if placement.is_new else 200)
     refusal, status = placement.refusal, ANSWERS[placement.refusal].status

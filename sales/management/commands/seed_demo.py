@@ -26,8 +26,10 @@ class Command(BaseCommand):
         opens_at = timezone.now() + timedelta(seconds=opens_in)
         window = {"opens_at": opens_at, "closes_at": opens_at + timedelta(seconds=lasts)}
         product = {
-            "name": "Halo Lamp, first edition",
-            "description": "A numbered desk lamp of turned brass and opal glass.\nEach unit carries its number.",
+            "name": "Bolt paperweight, edition 01",
+            "description": (
+                "Seven discs of turned steel around one of gold, stacked by hand.\nEvery piece carries its number."
+            ),
             "image_url": f"{settings.STATIC_URL}img/demo.svg",
             "price_minor": 12900,
             "stock": stock,

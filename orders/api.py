@@ -67,7 +67,7 @@ async def login(request: HttpRequest) -> HttpResponseBase:
     """Sign in and set the cookie."""
     try:
         body = read_json(request)
-        shopper = identity.sign_in(body.get("identifier"))  # type: ignore[arg-type]
+        shopper = identity.sign_in(body.get("identifier"), identity.browser_session(request))
     except BadRequest as refused:
         return refused.response
     except InvalidIdentifier as error:
@@ -122,15 +122,16 @@ async def order_in_sale(request: HttpRequest, sku: str) -> HttpResponseBase:
     shopper = shopper_of(request)
     if shopper is None:
         return told(SIGN_IN_FIRST, "UNAUTHORIZED")
-    board = await current_board()
-    showing = board.by_sku.get(sku)
+    showing = (await current_board()).by_sku.get(sku)
     try:
-        visible = (await history_of(shopper, [showing.sale.id], only_these=True)).visible if showing else []
+        # A sale that was withdrawn is not on the board; its orders are still somebody's.
+        history = await history_of(shopper, [showing.sale.id] if showing else [], only_these=showing is not None)
     except HistoryUnknown:
         return told(HISTORY_UNKNOWN, "SALE_NOT_READY")
-    if not visible:
+    order = next((order for order in history.visible if order.sku == sku), None)
+    if order is None:
         return envelope.error("You have no order in this sale.", "NOT_FOUND", 404)
-    return envelope.ok(visible[0].as_json())
+    return envelope.ok(order.as_json())
 
 
 def order_fields(body: dict[str, Any], key: str | None) -> tuple[str, int, str | None]:

@@ -43,14 +43,14 @@ class Shopper:
     is_vouched_for: bool = False
 
 
-def sign_in(identifier: str) -> Shopper:
-    """A shopper in a new browser session.
+def sign_in(identifier: object, session_id: str | None = None) -> Shopper:
+    """A shopper, in the browser session that is given, else in a new one.
 
     Raises:
         InvalidIdentifier: empty, too long, or with characters that can't be shown.
     """
     name = check_identifier(identifier)
-    return Shopper(shopper_id(name), name, secrets.token_urlsafe(12))
+    return Shopper(shopper_id(name), name, session_id or secrets.token_urlsafe(12))
 
 
 def sign_in_guest() -> Shopper:
@@ -71,21 +71,28 @@ def check_identifier(identifier: object) -> str:
         raise InvalidIdentifier("Please enter a name, an e-mail address or a member number.")
     if len(name) > MAX_IDENTIFIER_LENGTH:
         raise InvalidIdentifier(f"Please use at most {MAX_IDENTIFIER_LENGTH} characters.")
-    # Control, surrogate, private-use and unassigned characters; format characters may join letters and stay.
-    if any(unicodedata.category(char) in ("Cc", "Cs", "Co", "Cn") for char in name):
+    categories = {unicodedata.category(char) for char in name}
+    # Control, surrogate, private-use and unassigned characters; format characters (Cf) may join letters and stay.
+    if categories & {"Cc", "Cs", "Co", "Cn"}:
         raise InvalidIdentifier("Please leave out control characters.")
+    if categories <= {"Cf", "Zs", "Zl", "Zp"}:
+        raise InvalidIdentifier("Please enter something that can be seen.")
     return name
 
 
 def shopper_id(identifier: str) -> str:
-    """The same id for every spelling: width, case and white space don't count. Keyed, so nobody can compute it."""
-    normalised = " ".join(unicodedata.normalize("NFKC", identifier).casefold().split())
+    """The same id for every spelling: width, case, white space and what can't be seen don't count. Keyed, so that
+    nobody else can compute it.
+    """
+    visible = "".join(char for char in identifier if unicodedata.category(char) != "Cf")
+    normalised = " ".join(unicodedata.normalize("NFKC", visible).casefold().split())
     return hashlib.blake2b(normalised.encode(), key=_id_key(), digest_size=12).hexdigest()
 
 
 def cookie_value(shopper: Shopper) -> str:
     """The signed cookie's value."""
-    payload = json.dumps([shopper.id, shopper.name, shopper.session_id, int(shopper.is_guest)], separators=(",", ":"))
+    fields = [shopper.id, shopper.name, shopper.session_id, int(shopper.is_guest)]
+    payload = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
     return _signer().sign(b64_encode(payload.encode()).decode())
 
 
@@ -104,12 +111,19 @@ def shopper_of(request: HttpRequest) -> Shopper | None:
         claimed = request.headers.get(TRUSTED_HEADER)
         if claimed is not None:
             try:
-                name = check_identifier(claimed)
-            except InvalidIdentifier:
+                # Header values arrive as Latin-1; proxies write names in UTF-8.
+                name = check_identifier(claimed.encode("latin1").decode("utf-8"))
+            except (InvalidIdentifier, UnicodeError):
                 return None
             return Shopper(shopper_id(name), name, "", is_vouched_for=True)
     value = request.COOKIES.get(COOKIE)
     return read_cookie(value) if value else None
+
+
+def browser_session(request: HttpRequest) -> str | None:
+    """The session of this browser, whoever is signed in; None without a cookie of ours."""
+    known = read_cookie(request.COOKIES.get(COOKIE, ""))
+    return known.session_id if known else None
 
 
 def remember(response: HttpResponse, shopper: Shopper, is_secure: bool) -> None:

@@ -113,7 +113,7 @@ async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None) -> 
         return _REFUSED[Refusal.NOT_READY]
     if answer.verdict is Verdict.GRANTED:
         assert answer.reservation is not None
-        return await _confirm(answer.reservation, is_new=True)
+        return await _confirm(shopper, answer.reservation, is_new=True)
     if answer.verdict is Verdict.KNOWN:
         assert answer.entry_id is not None
         return await _known(shopper, sale, quantity, order_id, answer.entry_id)
@@ -122,7 +122,7 @@ async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None) -> 
     return _REFUSED[_BY_VERDICT[answer.verdict]]
 
 
-async def _confirm(reservation: Reservation, is_new: bool) -> Placement:
+async def _confirm(shopper: Shopper, reservation: Reservation, is_new: bool) -> Placement:
     try:
         async with asyncio.timeout(CONFIRM_SECONDS):
             settled = await confirmations().submit(reservation)
@@ -131,9 +131,9 @@ async def _confirm(reservation: Reservation, is_new: bool) -> Placement:
         return Placed(pending_order(reservation), is_new)
     match settled.outcome:
         case Outcome.CONFIRMED | Outcome.PENDING:
-            return Placed(settled.order, is_new)
+            return _told(shopper, settled.order, len(reservation.units), is_new)
         case Outcome.GIVEN_UP:
-            return Placed(settled.order, is_new=False)
+            return _told(shopper, settled.order, len(reservation.units), is_new=False)
         case Outcome.ALREADY_BOUGHT:
             return _REFUSED[Refusal.LIMIT_EXCEEDED]
         case Outcome.KEY_REUSED:
@@ -157,11 +157,17 @@ async def _known(shopper: Shopper, sale: PublishedSale, quantity: int, order_id:
     standing = order or (pending_order(reservation) if reservation else None)
     if standing is None:
         return _REFUSED[Refusal.NOT_READY]
-    if not may_see(shopper, standing):
-        return _REFUSED[Refusal.LIMIT_EXCEEDED]
-    if standing.quantity != quantity:
+    told = _told(shopper, standing, quantity, is_new=False)
+    return await _confirm(shopper, reservation, is_new=False) if reservation and isinstance(told, Placed) else told
+
+
+def _told(shopper: Shopper, order: Order, quantity: int, is_new: bool) -> Placement:
+    """What this browser may hear of the order that stands under its order id."""
+    if not may_see(shopper, order):
+        return _REFUSED[Refusal.LIMIT_EXCEEDED if order.units else Refusal.KEY_REUSED]
+    if order.quantity != quantity:
         return _REFUSED[Refusal.KEY_REUSED]
-    return await _confirm(reservation, is_new=False) if reservation else Placed(standing, is_new=False)
+    return Placed(order, is_new)
 
 
 async def _still_pending(sale: PublishedSale, entry_id: str) -> Reservation | None:

@@ -84,7 +84,8 @@ async def sign_in(request: HttpRequest) -> HttpResponseBase:
     showing = board.by_sku.get(request.POST.get("sku", ""))
     try:
         is_guest = request.POST.get("guest") == "1"
-        shopper = identity.sign_in_guest() if is_guest else identity.sign_in(request.POST.get("identifier", ""))
+        identifier, session_id = request.POST.get("identifier", ""), identity.browser_session(request)
+        shopper = identity.sign_in_guest() if is_guest else identity.sign_in(identifier, session_id)
     except InvalidIdentifier as error:
         if showing is None:
             return plain_error(request.path, 400, "VALIDATION_ERROR", str(error))

@@ -191,7 +191,7 @@ async def test_a_cookie_we_did_not_sign_is_nobody(client: httpx.AsyncClient, nam
     assert not await is_known(client, forgeries()[name])
 
 
-@pytest.mark.parametrize("raw", [b"\xff\xfe:\xff", b"\x00", b"a:b:c", b'"quoted:value"', b"x" * 8000, b"%F0%9F:%00"], ids=range(6))
+@pytest.mark.parametrize("raw", [b"\xff\xfe:\xff", b"\x00", b"a:b:c", b'"quoted:value"', b"x" * 8000, b"%F0%9F:%00"])
 async def test_bytes_in_the_cookie_are_nobody(client: httpx.AsyncClient, raw: bytes) -> None:
     headers = [(b"Cookie", COOKIE.encode() + b"=" + raw)]
     assert (await client.get("/api/orders", headers=headers)).status_code == 401  # type: ignore[arg-type]

@@ -171,7 +171,8 @@ async def test_a_given_up_order_is_not_resurrected(publish: Publish) -> None:
     from orders.placing import _digest, order_id_for
 
     order_id = order_id_for(sale.id, someone.id, _digest("key"))
-    await ledger.give_up(order_of(sale.id, id=order_id, shopper_id=someone.id), datetime.now(UTC))
+    mine = {"shopper_id": someone.id, "session_id": someone.session_id}
+    await ledger.give_up(order_of(sale.id, id=order_id, **mine), datetime.now(UTC))
     placement = await place(someone, sale.sku, 1, "key")
     assert isinstance(placement, Placed)
     assert placement.order.status is OrderStatus.RELEASED

@@ -24,6 +24,7 @@
 --   11 paused     0 or 1
 --   12 guests     0 or 1
 --   13 published  0 or 1
+--   14 run id     string       the run of the server that the caller talks to
 -- RETURNS
 --   1 when the new state is in force, 0 when a newer epoch already is
 -- ERRORS
@@ -43,5 +44,6 @@ for i = 5, 6 do
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'next', ARGV[2], 'issued', ARGV[3], 'version', ARGV[4],
   'stock', ARGV[5], 'limit', ARGV[6], 'price', ARGV[7], 'currency', ARGV[8], 'opens', ARGV[9],
-  'closes', ARGV[10], 'paused', ARGV[11], 'guests', ARGV[12], 'published', ARGV[13])
+  'closes', ARGV[10], 'paused', ARGV[11], 'guests', ARGV[12], 'published', ARGV[13],
+  'run_id', ARGV[14])
 return 1

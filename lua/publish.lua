@@ -18,6 +18,7 @@
 --   10 paused     0 or 1
 --   11 guests     0 or 1       whether shoppers without a name may buy
 --   12 published  0 or 1
+--   13 run id     string       the run of the server that the caller talks to; kept when the sale is created
 -- RETURNS
 --   {0 APPLIED, stock in force}           more than asked for when units above it are held
 --   {1 SUPERSEDED, stock in force}        the gate already has this version or a newer one
@@ -30,7 +31,7 @@ local APPLIED, SUPERSEDED, NOT_LOADED = 0, 1, 2
 local sale = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'stock', 'next')
 local next_unit = tonumber(sale[4] or 1)
 if not sale[1] and ARGV[1] == '1' then
-  redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'next', '1', 'issued', '0')
+  redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'next', '1', 'issued', '0', 'run_id', ARGV[13])
 elseif sale[1] ~= ARGV[2] then
   return {NOT_LOADED, 0}
 elseif tonumber(sale[2]) >= tonumber(ARGV[3]) then

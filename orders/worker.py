@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import perf_counter
 
 from django.db import DatabaseError
@@ -17,8 +18,8 @@ from django.db import DatabaseError
 from flashdrop.envelope import to_ms
 from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import RedisError, redis
-from orders import ledger
 from orders.rebuild import RebuildImpossible, rebuild
+from orders.reconciliation import Reconciler
 from orders.recovery import finish_pending
 from sales import backoffice, catalogue, publishing, stock
 from sales.keys import WORKER_HEARTBEAT
@@ -37,7 +38,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
-        self._run_id: str | None = None
+        self._reconciler = Reconciler()
 
     async def run(self) -> None:
         """Rounds, one after another, until stopped. A store that is away is waited for."""
@@ -58,31 +59,21 @@ class Worker:
         """One look at everything. A sale that can't be helped now does not keep the others waiting."""
         await self._attempt("publishing what is outstanding", backoffice.publish_outstanding)
         sales = await catalogue.every()
-        restarted = await self._redis_restarted()
+        run_id = await stock.run_id(redis())
         now, levels = await stock.levels(redis(), [sale.id for sale in sales])
         for sale, level in zip(sales, levels, strict=True):
-            await self._attempt(f"sale {sale.sku}", lambda s=sale, a=level: self._tend(s, a, now, restarted))  # type: ignore[misc]
+            await self._attempt(f"sale {sale.sku}", partial(self._tend, sale, level, now, run_id))
         await redis().set(WORKER_HEARTBEAT, to_ms(datetime.now(UTC)), ex=HEARTBEAT_SECONDS)
-        # Only once every sale was looked at: a restart must not be forgotten half-way.
-        self._run_id = await self._current_run_id()
 
-    async def _tend(self, sale: PublishedSale, levels: Levels, now: datetime, restarted: bool) -> None:
-        if restarted or not levels.loaded or levels.epoch != sale.epoch:
+    async def _tend(self, sale: PublishedSale, levels: Levels, now: datetime, run_id: str) -> None:
+        if not levels.loaded or levels.epoch != sale.epoch or levels.run_id != run_id:
             await rebuild(sale)
             return
         if levels.version < sale.version:
             await publishing.put_in_force(sale)
         await finish_pending(sale, before=now - timedelta(seconds=GRACE_SECONDS))
-        await _keep_available_true(sale)
-
-    async def _redis_restarted(self) -> bool:
-        """Whether this is another Redis, or another run of it, than in the last complete round."""
-        return self._run_id is not None and self._run_id != await self._current_run_id()
-
-    async def _current_run_id(self) -> str:
-        info = await redis().info("server")
-        run_id: str = info["run_id"]
-        return run_id
+        await catalogue.set_available(sale.id, levels.available)
+        await self._reconciler.look_at(sale)
 
     async def _attempt(self, what: str, step: Callable[[], Awaitable[object]]) -> None:
         try:
@@ -93,9 +84,3 @@ class Worker:
             log.warning("%s: %s", what, str(error)[:200] or type(error).__name__)
         except Exception:
             log.exception("%s failed", what)
-
-
-async def _keep_available_true(sale: PublishedSale) -> None:
-    """Count what the ledger has sold, for reports: the figure is the ledger's own, not the gate's."""
-    sold = await ledger.tally(sale.id)
-    await catalogue.set_available(sale.id, sale.stock - sold.units)

@@ -12,11 +12,12 @@ import pytest
 
 from conftest import Publish, eventually, settings_of, shopper, show
 from flashdrop.redis_client import redis
-from orders import ledger
+from orders import ledger, reconciliation
 from orders.audit import audit
 from orders.order import OrderStatus, context_of
 from orders.placing import Placed, place
 from orders.rebuild import rebuild
+from orders.reconciliation import Drift, Reconciler, measure
 from orders.recovery import finish_pending
 from orders.worker import Worker
 from sales import catalogue, publishing, stock
@@ -167,14 +168,52 @@ async def test_two_rebuilds_at_once_leave_one_gate(publish: Publish) -> None:
     assert await holds(await catalogue.get(sale.id) or current)
 
 
-async def test_a_worker_notices_another_redis(publish: Publish, monkeypatch: Any) -> None:
+async def test_a_gate_loaded_in_another_run_of_the_server_is_rebuilt(publish: Publish) -> None:
+    """After a restart from a log or a snapshot the keys are there, and may be from the past."""
     sale = await publish()
-    worker = Worker()
-    await worker.round()
-    worker._run_id = "another"
-    await worker.round()
-    current = await catalogue.get(sale.id)
-    assert current is not None and current.epoch > sale.epoch
+    await Worker().round()
+    assert (await catalogue.get(sale.id) or sale).epoch == sale.epoch
+    await redis().hset(sale_keys(sale.id).sale, "run_id", "an earlier run")
+    await Worker().round()
+    assert (await catalogue.get(sale.id) or sale).epoch == sale.epoch + 1
+
+
+async def test_a_gate_that_forgot_orders_is_rebuilt_by_the_reconciler(publish: Publish) -> None:
+    sale = await publish()
+    await place(shopper(), sale.sku, 1, None)
+    await redis().hset(sale_keys(sale.id).sale, mapping={"issued": 0, "next": 1})
+    assert await measure(sale) == Drift(forgotten=1, stranded=0)
+    await Reconciler().look_at(sale)
+    assert await holds(await catalogue.get(sale.id) or sale)
+
+
+async def test_a_stranded_unit_is_back_on_sale_once_it_was_seen_for_a_while(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciliation, "EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(reconciliation, "STRANDED_FOR_SECONDS", 0.3)
+    sale = await publish()
+    (orphan,) = await reserved(sale)
+    await stock.confirm(redis(), sale.id, [orphan.entry_id])
+    reconciler = Reconciler()
+    await reconciler.look_at(sale)
+    assert not await holds(sale)  # once is not enough
+
+    async def healed() -> bool:
+        await reconciler.look_at(await catalogue.get(sale.id) or sale)
+        return await holds(await catalogue.get(sale.id) or sale)
+
+    await eventually(healed, seconds=3)
+
+
+async def test_the_reconciler_finds_no_drift_in_a_healthy_stampede(publish: Publish) -> None:
+    sale = await publish(stock=2000)
+    stampede = asyncio.gather(*(place(shopper(), sale.sku, 1, None) for _ in range(1500)))
+    while not stampede.done():
+        assert await measure(sale) == Drift(0, 0)
+        await asyncio.sleep(0.002)
+    await stampede
+    assert await measure(sale) == Drift(0, 0)
 
 
 async def test_a_running_worker_beats_and_stops_when_told() -> None:

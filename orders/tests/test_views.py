@@ -313,7 +313,7 @@ async def test_a_guest_who_is_not_admitted_is_asked_for_a_name(
     assert notice(answer) == ANSWERS[Refusal.NAME_NEEDED].message
 
 
-@pytest.mark.parametrize("quantity", ["0", "-1", "101", "1.5", "x", "", "²", "١", "1" * 5000, "\0", "1 "])
+@pytest.mark.parametrize("quantity", ["0", "-1", "101", "1.5", "x", "", "²", "\u0661", "1" * 500, "\0", "1 "])
 async def test_a_quantity_that_is_no_number_in_range_is_refused(
     client: httpx.AsyncClient, publish: Publish, quantity: str
 ) -> None:
@@ -321,9 +321,15 @@ async def test_a_quantity_that_is_no_number_in_range_is_refused(
     answer = await buy(client, sale.sku, who, quantity=quantity)
     assert (answer.status_code, state(answer), is_partial(answer)) == (400, "ready", True)
     assert notice(answer)
-    page = await follow(client, await buy(client, sale.sku, who, plain=True, quantity=quantity), who)
-    assert notice(page)
     assert await issued(sale) == 0
+
+
+async def test_a_wrong_quantity_is_told_on_the_page_that_a_plain_form_leads_to(
+    client: httpx.AsyncClient, publish: Publish
+) -> None:
+    sale, who = await publish(), shopper()
+    page = await follow(client, await buy(client, sale.sku, who, plain=True, quantity="0"), who)
+    assert (state(page), bool(notice(page))) == ("ready", True)
 
 
 async def test_a_key_reused_for_another_quantity_is_refused(client: httpx.AsyncClient, publish: Publish) -> None:
@@ -621,19 +627,25 @@ async def test_a_broken_form_is_never_an_error_of_ours(
     media, body = BROKEN[name]
     headers = HTMX | {"Content-Type": media} | cookie_of(shopper())
     answer = await client.post(path.format(sku=sale.sku), content=body, headers=headers)
-    assert answer.status_code < 500, answer.text
+    assert answer.status_code < 500
 
 
-@pytest.mark.parametrize(
-    "query", ["&".join(f"a{i}" for i in range(2000)), "answer=%ff%fe", "answer=" + "x" * 9000, "%"]
-)
+ODD_QUERIES = {
+    "many fields": "&".join(f"a{i}" for i in range(2000)),
+    "not utf-8": "answer=%ff%fe",
+    "long": "answer=" + "x" * 9000,
+    "percent": "%",
+}
+
+
+@pytest.mark.parametrize("query", ODD_QUERIES)
 @pytest.mark.parametrize("path", ["/sales/{sku}/me", "/sales/{sku}/", "/orders/", "/"])
 async def test_an_odd_query_is_never_an_error_of_ours(
     client: httpx.AsyncClient, publish: Publish, path: str, query: str
 ) -> None:
     sale = await publish()
-    answer = await client.get(f"{path.format(sku=sale.sku)}?{query}", headers=cookie_of(shopper()))
-    assert answer.status_code < 500, answer.text
+    answer = await client.get(f"{path.format(sku=sale.sku)}?{ODD_QUERIES[query]}", headers=cookie_of(shopper()))
+    assert answer.status_code < 500
 
 
 @pytest.mark.parametrize("path", ["/session", "/session/end", "/sales/{sku}/orders"])

@@ -1,0 +1,87 @@
+"""The reconciler: compares gate and ledger while both are busy, and heals in the safe direction only.
+
+The stores can't be read in one instant, so the gate is read between two counts of the ledger. Orders only become more
+in between (but for cancellations), which makes two statements certain:
+
+- fewer units issued than the *first* count holds: the gate has forgotten orders;
+- more units issued than the log and the *second* count hold together: units are stranded.
+
+A cancellation in flight looks like a stranded unit for a moment, so that must be seen again after a while. Healing is
+a rebuild in either case: it can only take units away from a gate that was wrong, never from the ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from flashdrop.redis_client import redis
+from orders import ledger
+from orders.rebuild import rebuild
+from sales import stock
+from sales.published import PublishedSale
+
+EVERY_SECONDS = 2.0
+# Counting a large ledger takes its time; it may take this share of ours.
+SHARE_OF_TIME = 0.05
+STRANDED_FOR_SECONDS = 5.0
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Units by which the gate is certainly wrong; both are 0 when it may be right."""
+
+    forgotten: int
+    stranded: int
+
+
+async def measure(sale: PublishedSale) -> Drift:
+    """Compare the stores once.
+
+    Raises:
+        pymongo.errors.PyMongoError, redis.exceptions.RedisError: a store can't be asked.
+    """
+    before = await ledger.tally(sale.id)
+    held = await stock.held(redis(), sale.id)
+    after = await ledger.tally(sale.id)
+    if held is None:
+        return Drift(0, 0)
+    return Drift(
+        forgotten=max(0, before.units - held.issued),
+        stranded=max(0, held.issued - held.pending - after.units),
+    )
+
+
+@dataclass(slots=True)
+class _Watch:
+    next_look_at: float = 0.0
+    stranded_since: float | None = None
+    issued_when_equal: int | None = None
+
+
+class Reconciler:
+    """Looks at each sale now and then, less often the longer a look takes; rebuilds the gate that is wrong."""
+
+    def __init__(self) -> None:
+        self._watches: dict[str, _Watch] = {}
+
+    async def look_at(self, sale: PublishedSale) -> None:
+        """Measure when it is this sale's turn, and act on what is certain."""
+        watch = self._watches.setdefault(sale.id, _Watch())
+        started = time.monotonic()
+        if started < watch.next_look_at:
+            return
+        drift = await measure(sale)
+        ended = time.monotonic()
+        watch.next_look_at = ended + max(EVERY_SECONDS, (ended - started) / SHARE_OF_TIME)
+        if drift.stranded and watch.stranded_since is None:
+            watch.stranded_since = ended
+        elif not drift.stranded:
+            watch.stranded_since = None
+        stays_stranded = watch.stranded_since is not None and ended - watch.stranded_since >= STRANDED_FOR_SECONDS
+        if drift.forgotten or stays_stranded:
+            log.error("sale %s: the gate disagrees with the ledger (%s); rebuilding it", sale.sku, drift)
+            await rebuild(sale)
+            watch.stranded_since = None

@@ -6,8 +6,10 @@ A limiter that can't count lets requests pass: it protects capacity, the gate pr
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
+import re
 import time
 from collections.abc import Callable, Coroutine
 from functools import wraps
@@ -15,8 +17,8 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponseBase
 from limits import RateLimitItemPerSecond
-from limits.aio.storage import RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter
+from limits.storage import storage_from_string
 
 from flashdrop import envelope, metrics
 from flashdrop.config import config
@@ -26,6 +28,8 @@ from flashdrop.loops import PerLoop
 from flashdrop.redis_client import RedisError
 
 AsyncView = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
+# A counter slower than this is worth less than the request it holds up.
+COUNT_SECONDS = 0.5
 log = logging.getLogger(__name__)
 
 _identify: Callable[[HttpRequest], str | None] = lambda request: None  # noqa: E731
@@ -37,22 +41,32 @@ def identify_by(identify: Callable[[HttpRequest], str | None]) -> None:
     _identify = identify
 
 
+def _storage_address(redis_url: str) -> str:
+    """The library takes the same forms as `REDIS_URL`, but no database number behind a Sentinel's service."""
+    if redis_url.startswith("redis+sentinel:"):
+        redis_url = re.sub(r"/\d+$", "", redis_url)
+    return f"async+{redis_url}"
+
+
 class RateLimiter:
     """`max_requests` in each window of `window_seconds`, for each key."""
 
     def __init__(self, redis_url: str, max_requests: int, window_seconds: int) -> None:
-        storage = RedisStorage(f"async+{redis_url}", implementation="redispy", key_prefix="flashdrop:limits")
+        storage = storage_from_string(
+            _storage_address(redis_url), implementation="redispy", key_prefix="flashdrop:limits"
+        )
         self._limiter = FixedWindowRateLimiter(storage)
         self._item = RateLimitItemPerSecond(max_requests, window_seconds)
 
     async def retry_after_seconds(self, scope: str, key: str) -> int | None:
         """Count one request; None when it may pass, else the seconds until the window ends."""
         try:
-            if await self._limiter.hit(self._item, scope, key):
-                return None
-            window = await self._limiter.get_window_stats(self._item, scope, key)
-        except RedisError as error:
-            log.warning("the rate limiter can't count: %s", error)
+            async with asyncio.timeout(COUNT_SECONDS):
+                if await self._limiter.hit(self._item, scope, key):
+                    return None
+                window = await self._limiter.get_window_stats(self._item, scope, key)
+        except (RedisError, TimeoutError) as error:
+            log.warning("the rate limiter can't count: %r", error)
             return None
         return max(1, math.ceil(window.reset_time - time.time()))
 

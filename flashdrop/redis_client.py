@@ -1,49 +1,153 @@
-"""The Redis connection: one bounded, blocking pool per event loop."""
+"""The Redis connection of an event loop: one server, a Sentinel's primary, or a Cluster, by the form of `REDIS_URL`.
+
+- `redis://host:port/0` (`rediss://` for TLS): one server;
+- `redis+sentinel://host:port,host:port/<service>/0`: the primary that the Sentinels name now;
+- `redis+cluster://host:port,host:port`: a Cluster; every key of a sale is on one of its nodes.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from flashdrop.config import config
+from flashdrop.config import ConfigError, config
+from flashdrop.envelope import from_ms
 from flashdrop.loops import PerLoop
 
-__all__ = ["RedisError", "new_redis", "redis"]
+__all__ = ["Gate", "RedisError", "new_redis", "redis", "run_ids", "server_time"]
+
+# redis-py's two clients share their commands, but no base class that says so.
+Gate: TypeAlias = Redis
 
 CONNECT_SECONDS = 1.0
 ANSWER_SECONDS = 2.0
 MAX_CONNECTIONS = 16
 POOL_WAIT_SECONDS = 1.0
 RETRIES = 1
+CLUSTER_RETRIES = 3
+HEALTH_CHECK_SECONDS = 15
+DEFAULT_PORTS = {"redis+sentinel": 26379, "redis+cluster": 6379}
 
 
-def new_redis(url: str) -> Redis:
+def new_redis(url: str) -> Gate:
     """A client whose every call ends within a few seconds, whatever the server does.
 
     redis-py repeats a command whose connection broke, scripts included: safe here because each script is idempotent by
     order id or by version. One repeat covers a connection that died while idle; more would hide an outage.
+
+    Raises:
+        ConfigError: the address has none of the forms above.
     """
+    parts = urlsplit(url)
+    if parts.scheme == "redis+sentinel":
+        return _sentinels_primary(url)
+    if parts.scheme == "redis+cluster":
+        nodes = [ClusterNode(host, port) for host, port in _hosts(url)]
+        retry = Retry(_backoff(), CLUSTER_RETRIES)
+        cluster: Any = RedisCluster(startup_nodes=nodes, retry=retry, require_full_coverage=False, **_bounds(url))
+        return cluster  # type: ignore[no-any-return]
+    if parts.scheme not in ("redis", "rediss", "unix"):
+        raise ConfigError(f"REDIS_URL has an unknown form: {parts.scheme}://... (see docs/reference/configuration.md)")
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=MAX_CONNECTIONS,
         timeout=POOL_WAIT_SECONDS,
-        socket_connect_timeout=CONNECT_SECONDS,
-        socket_timeout=ANSWER_SECONDS,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.02, cap=0.2), RETRIES),
+        retry=Retry(_backoff(), RETRIES),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
-        health_check_interval=15,
-        decode_responses=True,
+        health_check_interval=HEALTH_CHECK_SECONDS,
+        **_bounds(""),
     )
     return Redis(connection_pool=pool)
 
 
-async def _close(client: Redis) -> None:
+async def server_time(client: Gate) -> datetime:
+    """The server's clock; in a Cluster one node's, which its operator keeps in step with the others'."""
+    cluster = _as_cluster(client)
+    if cluster is None:
+        seconds, microseconds = await client.time()
+    else:
+        seconds, microseconds = await cluster.time(target_nodes=cluster.get_random_node())
+    return from_ms(int(seconds) * 1000 + int(microseconds) // 1000)
+
+
+async def run_ids(client: Gate, keys: Sequence[str]) -> list[str]:
+    """For each key, what its server calls its current run: another one after each restart, and on each replica."""
+    cluster = _as_cluster(client)
+    if cluster is None:
+        run_id: str = (await client.info("server"))["run_id"]
+        return [run_id] * len(keys)
+    found: dict[str, str] = {}
+    nodes = [cluster.get_node_from_key(key) for key in keys]
+    for node in nodes:
+        if node is None:
+            raise RedisConnectionError("no node of the cluster serves this key")
+        if node.name not in found:
+            found[node.name] = (await cluster.info("server", target_nodes=node))["run_id"]
+    return [found[node.name] for node in nodes if node is not None]
+
+
+def _as_cluster(client: Any) -> RedisCluster | None:
+    return client if isinstance(client, RedisCluster) else None
+
+
+def _sentinels_primary(url: str) -> Redis:
+    service, _, database = urlsplit(url).path.strip("/").partition("/")
+    if not service:
+        raise ConfigError("REDIS_URL needs the name of the service: redis+sentinel://host:port,host:port/<service>/0")
+    watched = {"socket_timeout": CONNECT_SECONDS, "socket_connect_timeout": CONNECT_SECONDS}
+    sentinel = Sentinel(_hosts(url), sentinel_kwargs=watched)  # type: ignore[no-untyped-call]
+    primary: Redis = sentinel.master_for(
+        service,
+        db=int(database or 0),
+        max_connections=MAX_CONNECTIONS * 4,
+        retry=Retry(_backoff(), RETRIES),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+        **_bounds(url),
+    )
+    return primary
+
+
+def _bounds(url: str) -> dict[str, Any]:
+    """What every form has in common: bounded waits, text answers, and the credentials of the forms we parse."""
+    common: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": ANSWER_SECONDS,
+        "decode_responses": True,
+    }
+    credentials = {"username": urlsplit(url).username, "password": urlsplit(url).password}
+    return common | {name: value for name, value in credentials.items() if value}
+
+
+def _hosts(url: str) -> list[tuple[str, int]]:
+    parts = urlsplit(url)
+    found = []
+    for address in parts.netloc.rpartition("@")[2].split(","):
+        host, _, port = address.partition(":")
+        if not host or (port and not port.isdigit()):
+            raise ConfigError(f"REDIS_URL names a host that can't be read: {address!r}")
+        found.append((host, int(port or DEFAULT_PORTS[parts.scheme])))
+    return found
+
+
+def _backoff() -> ExponentialWithJitterBackoff:
+    return ExponentialWithJitterBackoff(base=0.02, cap=0.2)
+
+
+async def _close(client: Gate) -> None:
     await client.aclose()
-    await client.connection_pool.disconnect()
+    if _as_cluster(client) is None:
+        await client.connection_pool.disconnect()
 
 
-redis: PerLoop[Redis] = PerLoop(lambda: new_redis(config.redis_url), _close)
+redis: PerLoop[Gate] = PerLoop(lambda: new_redis(config.redis_url), _close)

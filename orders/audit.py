@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from flashdrop.redis_client import redis
 from orders import ledger
 from sales import catalogue, stock
+from sales.gate import Levels
 from sales.published import PublishedSale
 
 LISTED = 5
@@ -81,7 +82,7 @@ async def _all_pending(sale: PublishedSale) -> list[tuple[str, int]]:
     return found
 
 
-def _balance(sale: PublishedSale, levels: stock.Levels, confirmed: int, pending: int) -> str:
+def _balance(sale: PublishedSale, levels: Levels, confirmed: int, pending: int) -> str:
     if not levels.loaded:
         return "the gate has not loaded this sale"
     text = f"available {levels.available} + pending {pending} + confirmed {confirmed}"

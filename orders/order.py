@@ -10,7 +10,7 @@ from typing import Any
 
 from flashdrop.envelope import iso_utc
 from orders.receipts import receipt_path
-from sales.stock import Reservation
+from sales.gate import Reservation
 
 
 class OrderStatus(StrEnum):

@@ -23,8 +23,8 @@ from orders.order import Order, context_of, pending_order
 from orders.settlement import Outcome, confirmations
 from sales import stock
 from sales.board import current_board
+from sales.gate import Answer, Reservation, Verdict, Wish
 from sales.published import PublishedSale
-from sales.stock import Answer, Reservation, Verdict, Wish
 
 # Past this a shopper is told "reserved, being confirmed" and the work goes on without them.
 CONFIRM_SECONDS = 2.5

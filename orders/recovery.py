@@ -11,8 +11,8 @@ from orders import ledger
 from orders.order import pending_order
 from orders.settlement import Outcome, forgetting, settle
 from sales import catalogue, stock
+from sales.gate import Reservation
 from sales.published import PublishedSale
-from sales.stock import Reservation
 
 log = logging.getLogger(__name__)
 

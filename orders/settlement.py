@@ -25,8 +25,8 @@ from orders.ledger import Insertion
 from orders.order import Order, OrderStatus, pending_order
 from sales import catalogue, stock
 from sales.board import board
+from sales.gate import Reservation
 from sales.published import PublishedSale
-from sales.stock import Reservation
 
 log = logging.getLogger(__name__)
 

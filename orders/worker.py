@@ -22,9 +22,9 @@ from orders.rebuild import RebuildImpossible, rebuild
 from orders.reconciliation import Reconciler
 from orders.recovery import finish_pending
 from sales import backoffice, catalogue, publishing, stock
+from sales.gate import Levels
 from sales.keys import WORKER_HEARTBEAT
 from sales.published import PublishedSale
-from sales.stock import Levels
 
 ROUND_SECONDS = 0.5
 # A web process that is alive confirms far sooner; what is older has lost its process.
@@ -59,9 +59,10 @@ class Worker:
         """One look at everything. A sale that can't be helped now does not keep the others waiting."""
         await self._attempt("publishing what is outstanding", backoffice.publish_outstanding)
         sales = await catalogue.every()
-        run_id = await stock.run_id(redis())
-        now, levels = await stock.levels(redis(), [sale.id for sale in sales])
-        for sale, level in zip(sales, levels, strict=True):
+        sale_ids = [sale.id for sale in sales]
+        run_ids = await stock.run_ids(redis(), sale_ids)
+        now, levels = await stock.levels(redis(), sale_ids)
+        for sale, level, run_id in zip(sales, levels, run_ids, strict=True):
             await self._attempt(f"sale {sale.sku}", partial(self._tend, sale, level, now, run_id))
         await redis().set(WORKER_HEARTBEAT, to_ms(datetime.now(UTC)), ex=HEARTBEAT_SECONDS)
 

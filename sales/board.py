@@ -17,10 +17,10 @@ from flashdrop.loops import PerLoop
 from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import RedisError, redis
 from sales import catalogue, stock
+from sales.gate import Levels
 from sales.hub import hub
 from sales.published import PublishedSale
 from sales.showing import Phase, Showing
-from sales.stock import Levels
 
 REFRESH_SECONDS = 0.2
 SETTINGS_SECONDS = 1.0

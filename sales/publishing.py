@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from flashdrop.redis_client import RedisError, redis
 from sales import catalogue, stock
+from sales.gate import Publication
 from sales.published import PublishedSale, SaleSettings
-from sales.stock import Publication
 
 log = logging.getLogger(__name__)
 

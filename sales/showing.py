@@ -11,9 +11,9 @@ from django.template.loader import render_to_string
 
 from flashdrop.envelope import encode, iso_utc, timestamp_tail
 from flashdrop.prepared import Prepared
+from sales.gate import Levels
 from sales.money import format_minor
 from sales.published import PublishedSale
-from sales.stock import Levels
 
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"

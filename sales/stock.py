@@ -6,17 +6,18 @@ outcome of a call that raised is unknown, and repeating it is safe.
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 
+from flashdrop import redis_client
 from flashdrop.envelope import from_ms
 from flashdrop.scripts import run_script
+from sales.gate import Answer, Held, Levels, Publication, Reservation, Verdict, Wish
 from sales.keys import sale_keys
 from sales.published import PublishedSale
 
@@ -27,92 +28,6 @@ SETTLED_ENTRY = "0-0"
 COUNTED_ENTRIES = 5000
 # What a rebuild that died half-way leaves behind goes away by itself.
 ASIDE_SECONDS = 600
-
-
-class Verdict(IntEnum):
-    """What `reserve` says about one purchase; the numbers are the statuses in `lua/reserve.lua`."""
-
-    GRANTED = 0
-    KNOWN = 1
-    NOT_READY = 2
-    UNPUBLISHED = 3
-    NOT_STARTED = 4
-    ENDED = 5
-    PAUSED = 6
-    GUESTS_REFUSED = 7
-    LIMIT_EXCEEDED = 8
-    OUT_OF_STOCK = 9
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """One purchase asked for. `context` is kept with the pending entry, opaque to the gate."""
-
-    order_id: str
-    shopper_id: str
-    quantity: int
-    is_guest: bool
-    context: str
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """Units taken out of stock for one order: everything needed to write that order."""
-
-    sale_id: str
-    order_id: str
-    shopper_id: str
-    units: tuple[int, ...]
-    slots: tuple[int, ...]
-    price_minor: int
-    currency: str
-    reserved_at: datetime
-    version: int
-    entry_id: str
-    context: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The gate's answer to one `Wish`; `reservation` is there when GRANTED, `entry_id` when KNOWN."""
-
-    verdict: Verdict
-    reservation: Reservation | None = None
-    entry_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """A sale as the gate has it. `loaded` is false when the gate can't sell it; the rest is then 0."""
-
-    loaded: bool
-    epoch: int
-    version: int
-    stock: int
-    issued: int
-    run_id: str
-    """The run of the server under which this gate was loaded; another one since means that it may have lost writes."""
-
-    @property
-    def available(self) -> int:
-        """Units that may be reserved now."""
-        return self.stock - self.issued
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Units that are taken, and how many of them are still in the log."""
-
-    issued: int
-    pending: int
-
-
-class Publication(IntEnum):
-    """What became of a publication; the numbers are the statuses in `lua/publish.lua`."""
-
-    APPLIED = 0
-    SUPERSEDED = 1
-    NOT_LOADED = 2
 
 
 async def reserve(client: Redis, sale_id: str, epoch: int, wishes: Sequence[Wish]) -> list[Answer]:
@@ -169,7 +84,8 @@ async def publish(client: Redis, sale: PublishedSale, *, create: bool) -> tuple[
     Returns what became of it and the stock now in force, which is above `sale.stock` when higher units are held.
     """
     keys = sale_keys(sale.id)
-    args = [int(create), sale.epoch, sale.version, *sale.gate_args(), await run_id(client)]
+    (run_id,) = await run_ids(client, [sale.id])
+    args = [int(create), sale.epoch, sale.version, *sale.gate_args(), run_id]
     status, stock = await run_script(client, "publish", [keys.sale, keys.returned], args)
     return Publication(status), stock
 
@@ -186,21 +102,17 @@ async def held(client: Redis, sale_id: str) -> Held | None:
     return Held(issued, pending_units) if issued >= 0 else None
 
 
-async def run_id(client: Redis) -> str:
-    """What the server calls its current run: another one after each restart and on each replica."""
-    info = await client.info("server")
-    found: str = info["run_id"]
-    return found
+async def run_ids(client: Redis, sale_ids: Sequence[str]) -> list[str]:
+    """The run of the server that holds each sale's gate now."""
+    return await redis_client.run_ids(client, [sale_keys(sale_id).sale for sale_id in sale_ids])
 
 
 async def levels(client: Redis, sale_ids: Sequence[str]) -> tuple[datetime, list[Levels]]:
-    """The gate's clock, and the levels of each sale, in one round trip."""
+    """The gate's clock, and the levels of each sale, in one round trip for all of them."""
     async with client.pipeline(transaction=False) as pipe:
-        pipe.time()
         for sale_id in sale_ids:
             pipe.hmget(sale_keys(sale_id).sale, "epoch", "version", "stock", "issued", "run_id")
-        (seconds, microseconds), *rows = await pipe.execute()
-    now = from_ms(int(seconds) * 1000 + int(microseconds) // 1000)
+        now, rows = await asyncio.gather(redis_client.server_time(client), pipe.execute())
     return now, [
         Levels(True, int(epoch), int(version), int(stock), int(issued), loaded_in or "") if epoch else _UNLOADED
         for epoch, version, stock, issued, loaded_in in rows
@@ -266,7 +178,8 @@ async def load(
         await client.zadd(returned_aside, {str(unit): unit for unit in gap})
     for aside in (shoppers_aside, returned_aside):
         await client.expire(aside, ASIDE_SECONDS)
-    args = [sale.epoch, highest + 1, len(taken), sale.version, *sale.gate_args(), await run_id(client)]
+    (run_id,) = await run_ids(client, [sale.id])
+    args = [sale.epoch, highest + 1, len(taken), sale.version, *sale.gate_args(), run_id]
     return bool(await run_script(client, "load", [*keys, shoppers_aside, returned_aside], args))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import redis
@@ -42,8 +43,10 @@ def redis_binary() -> Path:
     return from_wheel
 
 
-def start_redis(folder: Path, port: int | None = None, binary: Path | None = None) -> tuple[Server, str]:
-    """Start a server that keeps its data in `folder`; returns it with its URL.
+def start_redis(
+    folder: Path, port: int | None = None, binary: Path | None = None, options: Sequence[str] = ()
+) -> tuple[Server, str]:
+    """Start a server that keeps its data in `folder`, with further `options`; returns it with its URL.
 
     Raises:
         StoreUnavailable: no binary, or it does not come up.
@@ -56,6 +59,7 @@ def start_redis(folder: Path, port: int | None = None, binary: Path | None = Non
         *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder.resolve())),
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
         *("--maxmemory-policy", "noeviction", "--daemonize", "no"),
+        *options,
     ]
     server = Server(binary.name, command, folder / "server.log")
     client = redis.Redis(host="127.0.0.1", port=port, socket_connect_timeout=0.5, socket_timeout=0.5)

@@ -18,6 +18,7 @@ from orders.placing import Placed, Refusal, Refused, place
 from orders.settlement import forgetting, settle
 from orders.tests.test_ledger import order_of
 from sales import stock
+from sales.gate import Wish
 from sales.keys import sale_keys
 from sales.published import PublishedSale
 
@@ -157,7 +158,7 @@ async def test_a_cancelled_caller_leaves_nothing_half_done(publish: Publish) -> 
 async def test_settling_twice_is_harmless(publish: Publish) -> None:
     sale = await publish()
     someone = shopper()
-    wish = stock.Wish(secrets.token_hex(12), someone.id, 1, False, f'["{sale.sku}","x","y",null]')
+    wish = Wish(secrets.token_hex(12), someone.id, 1, False, f'["{sale.sku}","x","y",null]')
     (answer,) = await stock.reserve(redis(), sale.id, sale.epoch, [wish])
     assert answer.reservation
     once = await settle([answer.reservation], {})

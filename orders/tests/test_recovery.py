@@ -21,9 +21,9 @@ from orders.reconciliation import Drift, Reconciler, measure
 from orders.recovery import finish_pending
 from orders.worker import Worker
 from sales import catalogue, publishing, stock
+from sales.gate import Reservation, Wish
 from sales.keys import WORKER_HEARTBEAT, sale_keys
 from sales.published import PublishedSale, SaleSettings
-from sales.stock import Reservation, Wish
 
 # The worker also looks for rows of the back office that wait to be published.
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,14 +13,15 @@ from redis.asyncio import Redis
 
 import sales.board
 from conftest import Publish, eventually, settings_of
+from flashdrop import mongo_client
 from flashdrop.config import config
 from flashdrop.embedded.process import free_port
 from flashdrop.redis_client import new_redis
 from sales import publishing, stock
 from sales.board import Board, board
+from sales.gate import Levels, Wish
 from sales.published import PublishedSale
 from sales.showing import Phase, Showing, phase_at
-from sales.stock import Levels, Wish
 
 FOLLOWED_SECONDS = 1.0
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
@@ -213,12 +214,9 @@ async def test_a_ledger_that_is_away_leaves_the_sales_on_show(
 ) -> None:
     sale, fresh = await publish(), Board()
     await fresh.refresh()
-    dead_url = f"mongodb://127.0.0.1:{free_port()}/flashdrop?serverSelectionTimeoutMS=100"
-    from flashdrop import mongo_client
-
-    dead = mongo_client.new_mongo(dead_url)
-    monkeypatch.setattr(mongo_client, "mongo", lambda: dead)
     monkeypatch.setattr(mongo_client, "SELECT_SERVER_MS", 100)
+    dead = mongo_client.new_mongo(f"mongodb://127.0.0.1:{free_port()}/flashdrop")
+    monkeypatch.setattr(mongo_client, "mongo", lambda: dead)
     fresh.ask_for_settings()
     await fresh.refresh()
     assert fresh.by_sku[sale.sku].phase is Phase.ACTIVE

@@ -77,14 +77,14 @@ async def test_nothing_is_sent_while_nothing_changes(shop: str, publish: Publish
             await banner(viewer, 0.6)
 
 
-@pytest.mark.parametrize("origin", ["https://elsewhere.example", "http://127.0.0.1.elsewhere.example", "null", None])
-async def test_a_page_of_another_site_is_refused(shop: str, publish: Publish, origin: str | None) -> None:
+async def test_a_page_of_another_site_is_refused(shop: str, publish: Publish) -> None:
     sale = await publish()
     await follows(shop, sale)
-    with pytest.raises(InvalidStatus) as refused:
-        async with watch(shop, sale.sku, origin):
-            pass
-    assert refused.value.response.status_code == 403
+    for origin in ("https://elsewhere.example", "http://127.0.0.1.elsewhere.example", "null", None):
+        with pytest.raises(InvalidStatus) as refused:
+            async with watch(shop, sale.sku, origin):
+                pass
+        assert refused.value.response.status_code == 403, origin
 
 
 @pytest.mark.parametrize("sku", ["no-such-sale", "%00", "a" * 300])

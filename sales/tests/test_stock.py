@@ -11,9 +11,9 @@ import pytest
 
 from conftest import settings_of
 from sales import stock
+from sales.gate import Publication, Reservation, Verdict, Wish
 from sales.keys import sale_keys
 from sales.published import PublishedSale
-from sales.stock import Publication, Reservation, Verdict, Wish
 
 
 def sale_of(**changes: Any) -> PublishedSale:

@@ -7,6 +7,7 @@ ledger now names is believed, so a gate that comes back from the past is not.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -16,6 +17,7 @@ from orders.recovery import finish_pending
 from sales import catalogue, stock
 from sales.published import PublishedSale
 
+PROGRESS_EVERY = 10_000
 log = logging.getLogger(__name__)
 
 
@@ -33,8 +35,10 @@ class Rebuilt:
     took_effect: bool
 
 
-async def rebuild(sale: PublishedSale) -> Rebuilt:
+async def rebuild(sale: PublishedSale, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Rebuilt:
     """Stop the gate, finish what its log holds, and load it from the ledger under a new epoch. Safe to repeat.
+
+    `on_progress` hears how many orders were read, of how many, every `PROGRESS_EVERY` orders and at the end.
 
     Raises:
         RebuildImpossible: the log still holds reservations whose outcome is unknown.
@@ -48,7 +52,13 @@ async def rebuild(sale: PublishedSale) -> Rebuilt:
     raised = await catalogue.raise_epoch(sale.id)
     if raised is None:
         raise RebuildImpossible(f"sale {sale.sku}: the ledger no longer has it")
-    held = [(order.shopper_id, order.id, order.units, order.slots) async for order in ledger.sold(sale.id)]
+    total = (await ledger.tally(sale.id)).orders
+    held: list[ledger.Holding] = []
+    async for holding in ledger.holdings(sale.id):
+        held.append(holding)
+        if len(held) % PROGRESS_EVERY == 0:
+            on_progress(len(held), total)
+    on_progress(len(held), len(held))
     took_effect = await stock.load(redis(), raised, held)
     result = Rebuilt(raised, len(held), perf_counter() - started, took_effect)
     log.warning(

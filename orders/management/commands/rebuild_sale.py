@@ -17,10 +17,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("sku")
 
+    def _show(self, done: int, total: int) -> None:
+        if total:
+            self.stderr.write(f"\r{done:,} of {total:,} orders read", ending="" if done < total else "\n")
+
     def handle(self, *args: Any, sku: str, **options: Any) -> None:
         async def work() -> Rebuilt | None:
             sale = await catalogue.get_by_sku(sku)
-            return await rebuild(sale) if sale else None
+            return await rebuild(sale, self._show) if sale else None
 
         try:
             rebuilt = loops.run(work)

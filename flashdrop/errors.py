@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
@@ -38,7 +39,7 @@ def server_error(request: HttpRequest | None, path: str = "") -> HttpResponse:
 
 
 def handler400(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return bad_request(request.path)
+    return payload_too_large(request.path) if isinstance(exception, RequestDataTooBig) else bad_request(request.path)
 
 
 def handler403(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

@@ -67,6 +67,14 @@ def is_same_origin(request: HttpRequest) -> bool:
     return True
 
 
+def header_text(value: str) -> str:
+    """A header's value as the sender meant it: Django hands it over as Latin-1, most senders write UTF-8."""
+    try:
+        return value.encode("latin1").decode("utf-8")
+    except UnicodeError:
+        return value
+
+
 def _authority(url: str) -> str | None:
     try:
         return urlsplit(url).netloc.lower() or None

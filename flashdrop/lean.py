@@ -15,9 +15,11 @@ from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from functools import cached_property
 from typing import Any, TypeVar
 
+from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponseBase
 from django.http.cookie import parse_cookie
+from django.http.multipartparser import MultiPartParserError
 from django.http.request import HttpHeaders, validate_host
 from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.datastructures import CaseInsensitiveMapping
@@ -35,6 +37,7 @@ View = TypeVar("View", bound=Callable[..., Coroutine[Any, Any, HttpResponseBase]
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_REMEMBERED_PATHS = 4096
+MAX_REMEMBERED_PATH_LENGTH = 256
 MAX_REMEMBERED_HOSTS = 256
 log = logging.getLogger(__name__)
 
@@ -130,7 +133,8 @@ class LeanHandler:
             return None
         if len(self._routes) >= MAX_REMEMBERED_PATHS:
             self._routes.clear()
-        self._routes[path] = match
+        if len(path) <= MAX_REMEMBERED_PATH_LENGTH:
+            self._routes[path] = match
         return match
 
     async def _answer(self, match: ResolverMatch, scope: Scope, receive: Receive) -> HttpResponseBase:
@@ -144,7 +148,7 @@ class LeanHandler:
             return response
         except BodyTooLarge:
             return payload_too_large(scope["path"])
-        except UnicodeDecodeError:
+        except (UnicodeDecodeError, BadRequest, SuspiciousOperation, MultiPartParserError):
             return bad_request(scope["path"])
         except ClientGone:
             raise
@@ -153,15 +157,16 @@ class LeanHandler:
             return server_error(request, scope["path"])
 
     def _host_allowed(self, scope: Scope) -> bool:
-        value = next((value for name, value in scope["headers"] if name == b"host"), None)
-        if value is None:
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1:
             return False
+        (value,) = hosts
         if value in self._hosts:
             return True
         allowed = list(config.allowed_hosts)
         host = value.decode("latin1").lower()
         domain = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdigit() else host
-        if not validate_host(domain, allowed):
+        if not validate_host(domain.removesuffix("."), allowed):
             return False
         if len(self._hosts) < MAX_REMEMBERED_HOSTS:
             self._hosts.add(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +21,15 @@ Headers = list[tuple[bytes, bytes]]
 SECURITY_HEADERS_RAW: Headers = [(n.lower().encode(), v.encode()) for n, v in SECURITY_HEADERS.items()]
 # Below this size gzip's own header eats the gain.
 GZIP_FROM_BYTES = 600
+
+
+def takes_gzip(accept_encoding: str) -> bool:
+    """Whether `Accept-Encoding` names gzip with a weight above 0."""
+    for part in accept_encoding.lower().split(","):
+        coding, _, weight = part.partition(";")
+        if coding.strip() == "gzip":
+            return re.fullmatch(r"\s*q\s*=\s*0(\.0*)?\s*", weight) is None
+    return False
 
 
 class Prepared:
@@ -56,7 +66,7 @@ class Prepared:
         match = headers.get("If-None-Match")
         if match is not None and self.matches(match):
             return self._not_modified
-        if "gzip" in headers.get("Accept-Encoding", "") and self.gzipped is not None:
+        if takes_gzip(headers.get("Accept-Encoding", "")) and self.gzipped is not None:
             return self._gzip_form
         return self._plain_form
 

@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from flashdrop import envelope
 from flashdrop.api import api, by_method
 from flashdrop.errors import payload_too_large
-from flashdrop.headers import is_same_origin
+from flashdrop.headers import header_text, is_same_origin
 from flashdrop.lean import MAX_BODY_BYTES
 from flashdrop.ratelimit import limited
 from orders import identity
@@ -147,8 +147,9 @@ def order_fields(body: dict[str, Any], key: str | None) -> tuple[str, int, str |
         found.append(("sku", f"Required: a text of 1 to {MAX_SKU_LENGTH} characters."))
     if not isinstance(quantity, int) or isinstance(quantity, bool) or not 1 <= quantity <= MAX_QUANTITY:
         found.append(("quantity", f"Must be a whole number from 1 to {MAX_QUANTITY}."))
-    if key is not None and not (1 <= len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
-        found.append(("Idempotency-Key", f"Must be 1 to {MAX_KEY_LENGTH} printable ASCII characters."))
+    key = None if key is None else header_text(key)
+    if key is not None and not (1 <= len(key) <= MAX_KEY_LENGTH and key.isprintable()):
+        found.append(("Idempotency-Key", f"Must be 1 to {MAX_KEY_LENGTH} printable characters."))
     if found:
         raise BadRequest(envelope.issues(found))
     return sku, quantity, key  # type: ignore[return-value]

@@ -17,6 +17,7 @@ from django.core.signing import BadSignature, Signer, b64_decode, b64_encode
 from django.http import HttpRequest, HttpResponse
 
 from flashdrop.config import config
+from flashdrop.headers import header_text
 
 COOKIE = "flashdrop_shopper"
 COOKIE_MAX_AGE_SECONDS = 30 * 24 * 3600
@@ -111,9 +112,8 @@ def shopper_of(request: HttpRequest) -> Shopper | None:
         claimed = request.headers.get(TRUSTED_HEADER)
         if claimed is not None:
             try:
-                # Header values arrive as Latin-1; proxies write names in UTF-8.
-                name = check_identifier(claimed.encode("latin1").decode("utf-8"))
-            except (InvalidIdentifier, UnicodeError):
+                name = check_identifier(header_text(claimed))
+            except InvalidIdentifier:
                 return None
             return Shopper(shopper_id(name), name, "", is_vouched_for=True)
     value = request.COOKIES.get(COOKIE)

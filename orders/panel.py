@@ -25,7 +25,7 @@ STENCILS_KEPT = 2048
 HOLES = {
     "_me_signed_out": ("notice",),
     "_me_ready": ("name", "notice"),
-    "_me_order": ("name", "units", "order_id", "receipt_url", "total", "purchased_at"),
+    "_me_order": ("name", "units", "order_id", "receipt_url", "total", "purchased_at", "notice"),
     "_me_pending": ("name", "units"),
     "_me_given_up": ("name", "notice"),
     "_me_taken": ("name",),
@@ -58,23 +58,23 @@ def taken(sale: PublishedSale, shopper: Shopper) -> str:
     return _stencil("_me_taken", sale).fill(name=shopper.name)
 
 
-def with_order(sale: PublishedSale, order: Order, *, still_allowed: int) -> str:
+def with_order(sale: PublishedSale, order: Order, *, still_allowed: int, notice: str = "") -> str:
     """An order of this browser, and the form once more when this shopper may buy `still_allowed` more units."""
     units = ", ".join(map(str, order.units))
     if order.status is OrderStatus.PENDING:
         return _stencil("_me_pending", sale).fill(name=order.shopper_name, units=units)
     if order.status is not OrderStatus.COMPLETED:
         return _stencil("_me_given_up", sale).fill(name=order.shopper_name, notice=GIVEN_UP[order.status])
-    return _stencil("_me_order", sale, still_allowed=max(still_allowed, 0)).fill(
-        name=order.shopper_name, units=units, order_id=order.id, **order_texts(order)
+    return _stencil("_me_order", sale, still_allowed=max(still_allowed, 0), has_notice=bool(notice)).fill(
+        name=order.shopper_name, units=units, order_id=order.id, notice=notice, **order_texts(order)
     )
 
 
-def for_history(sale: PublishedSale, shopper: Shopper, history: History) -> str:
+def for_history(sale: PublishedSale, shopper: Shopper, history: History, notice: str = "") -> str:
     """The panel of somebody who has come to look."""
     if not history.visible:
-        return taken(sale, shopper) if history.has_hidden else ready(sale, shopper)
-    return with_order(sale, history.visible[0], still_allowed=still_allowed(sale, history))
+        return taken(sale, shopper) if history.has_hidden else ready(sale, shopper, notice)
+    return with_order(sale, history.visible[0], still_allowed=still_allowed(sale, history), notice=notice)
 
 
 def still_allowed(sale: PublishedSale, history: History) -> int:

@@ -20,7 +20,7 @@ from orders import ledger
 from orders.identity import Shopper
 from orders.indexes import indexes_ready
 from orders.order import Order, context_of, pending_order
-from orders.settlement import Outcome, confirmations
+from orders.settlement import Outcome, confirmations, write_down_refusal
 from sales import stock
 from sales.board import current_board
 from sales.gate import Answer, Reservation, Verdict, Wish
@@ -124,9 +124,14 @@ async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None) -> 
 
 async def _confirm(shopper: Shopper, reservation: Reservation, is_new: bool) -> Placement:
     try:
-        async with asyncio.timeout(CONFIRM_SECONDS):
-            settled = await confirmations().submit(reservation)
-    except (PyMongoError, TimeoutError, Overloaded) as error:
+        future = confirmations().submit(reservation)
+        # `wait` leaves the future alone when the time is up: what comes of it is then written down for the shopper.
+        await asyncio.wait((future,), timeout=CONFIRM_SECONDS)
+        if not future.done():
+            future.add_done_callback(write_down_refusal)
+            return Placed(pending_order(reservation), is_new)
+        settled = future.result()
+    except (PyMongoError, Overloaded) as error:
         log.debug("order %s stays pending: %r", reservation.order_id, error)
         return Placed(pending_order(reservation), is_new)
     match settled.outcome:

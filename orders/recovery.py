@@ -9,14 +9,12 @@ from datetime import datetime
 from flashdrop.redis_client import redis
 from orders import ledger
 from orders.order import pending_order
-from orders.settlement import Outcome, forgetting, settle
+from orders.settlement import REFUSED, Outcome, forgetting, settle
 from sales import catalogue, stock
 from sales.gate import Reservation
 from sales.published import PublishedSale
 
 log = logging.getLogger(__name__)
-
-REFUSED = (Outcome.ALREADY_BOUGHT, Outcome.KEY_REUSED, Outcome.GATE_STALE)
 
 
 async def finish_pending(sale: PublishedSale, before: datetime | None = None) -> int:

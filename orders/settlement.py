@@ -7,6 +7,7 @@ back after an unknown outcome is how systems oversell.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -43,6 +44,10 @@ class Outcome(Enum):
     KEY_REUSED = auto()
     GATE_STALE = auto()
     """The unit is somebody else's; the gate was stopped and will be rebuilt."""
+
+
+REFUSED = (Outcome.ALREADY_BOUGHT, Outcome.KEY_REUSED, Outcome.GATE_STALE)
+_writing: set[asyncio.Task[Order]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +159,24 @@ async def _stop_gate(reservation: Reservation) -> None:
             sale.sku,
             reservation.units,
         )
+
+
+def write_down_refusal(late: asyncio.Future[Settled]) -> None:
+    """For a shopper who was told "pending": keep a refusal as a `released` order for them to find.
+
+    A callback for the future of a confirmation. What did not get an answer from the ledger is left to the worker.
+    """
+    if late.cancelled() or late.exception() is not None or late.result().outcome not in REFUSED:
+        return
+    task = asyncio.get_running_loop().create_task(ledger.give_up(late.result().order, datetime.now(UTC)))
+    _writing.add(task)
+    task.add_done_callback(_written)
+
+
+def _written(task: asyncio.Task[Order]) -> None:
+    _writing.discard(task)
+    if not task.cancelled() and task.exception() is not None:
+        log.warning("a refusal could not be written down: %s", task.exception())
 
 
 async def _settle_batch(batch: list[Reservation]) -> list[Settled]:

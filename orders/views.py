@@ -29,6 +29,8 @@ from sales.views import not_found
 # What a redirect may carry to the panel's page: a refusal's code, nothing a visitor could make up.
 ANSWER_PARAMETER = "answer"
 INVALID_NAME_PARAMETER = "invalid_name"
+INVALID_QUANTITY_PARAMETER = "invalid_quantity"
+INVALID_QUANTITY = "Please choose how many."
 
 
 @page("GET")
@@ -46,10 +48,10 @@ async def me(request: HttpRequest, sku: str) -> HttpResponseBase:
         history = await history_of(shopper, [showing.sale.id], only_these=True)
     except HistoryUnknown:
         return _panel(request, showing, panel.ready(showing.sale, shopper, HISTORY_UNKNOWN.message), 503)
-    if notice and not history.visible and not history.has_hidden:
-        return _panel(request, showing, panel.ready(showing.sale, shopper, notice))
+    if notice == ANSWERS[Refusal.NAME_NEEDED].message and shopper.is_guest and not showing.sale.guests_allowed:
+        return _panel(request, showing, panel.signed_out(showing.sale, notice))
     is_pending = bool(history.visible) and history.visible[0].status is OrderStatus.PENDING
-    return _panel(request, showing, panel.for_history(showing.sale, shopper, history), is_pending=is_pending)
+    return _panel(request, showing, panel.for_history(showing.sale, shopper, history, notice), is_pending=is_pending)
 
 
 @page("POST")
@@ -65,10 +67,12 @@ async def buy(request: HttpRequest, sku: str) -> HttpResponseBase:
         return not_found(request, board)
     shopper = shopper_of(request)
     if shopper is None:
-        return _answer(request, showing, panel.signed_out(showing.sale, SIGN_IN_FIRST.message), 401)
+        text = panel.signed_out(showing.sale, SIGN_IN_FIRST.message)
+        return _answer(request, showing, text, SIGN_IN_FIRST.status, Refusal.NAME_NEEDED.value)
     quantity = _quantity(request)
     if quantity is None:
-        return _answer(request, showing, panel.ready(showing.sale, shopper, "Please choose how many."), 400)
+        text = panel.ready(showing.sale, shopper, INVALID_QUANTITY)
+        return _answer(request, showing, text, 400, INVALID_QUANTITY_PARAMETER)
     placement = await place(shopper, sku, quantity, _attempt_key(request, shopper))
     return await _told(request, showing, shopper, placement)
 
@@ -153,8 +157,9 @@ async def _told(request: HttpRequest, showing: Showing, shopper: Shopper, placem
         try:
             history = await history_of(shopper, [sale.id], only_these=True)
         except HistoryUnknown:
-            history = History([], has_hidden=True)
-        return _answer(request, showing, panel.for_history(sale, shopper, history), status, refusal.value)
+            history = History([], has_hidden=False)
+        text = panel.for_history(sale, shopper, history, ANSWERS[refusal].message)
+        return _answer(request, showing, text, status, refusal.value)
     return _answer(request, showing, panel.refused(sale, shopper, refusal), status, refusal.value)
 
 
@@ -226,6 +231,8 @@ def _told_in_query(request: HttpRequest) -> str:
     told = request.GET.get(ANSWER_PARAMETER, "")
     if told == INVALID_NAME_PARAMETER:
         return f"Please enter a name of 1 to {identity.MAX_IDENTIFIER_LENGTH} characters, without control characters."
+    if told == INVALID_QUANTITY_PARAMETER:
+        return INVALID_QUANTITY
     return next((ANSWERS[refusal].message for refusal in Refusal if refusal.value == told), "")
 
 

@@ -534,7 +534,7 @@ async def test_everything_that_is_wrong_is_told_at_once(client: httpx.AsyncClien
     assert paths(refused(answer, 400, "VALIDATION_ERROR")) == [["sku"], ["quantity"], ["Idempotency-Key"]]
 
 
-@pytest.mark.parametrize("key", [b"", b"\x00", b"a\x01b", b"a\tb", b"\x7f", b"\xff\xfe", b"x" * 256])
+@pytest.mark.parametrize("key", [b"", b"\x00", b"a\x01b", b"a\tb", b"\x7f", b"x" * 256])
 async def test_a_key_that_is_not_1_to_255_printable_characters_is_a_validation_error(
     client: httpx.AsyncClient, publish: Publish, key: bytes
 ) -> None:

@@ -17,12 +17,11 @@ from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
 
-from conftest import Publish, cookie_of, shopper, show
+from conftest import Publish, cookie_of, eventually, shopper, show
 from flashdrop import mongo_client, redis_client
 from flashdrop.config import config
 from flashdrop.embedded.process import free_port
 from flashdrop.redis_client import redis
-from orders import ledger
 from sales import backoffice, catalogue, stock
 from sales.gate import Levels
 from sales.models import Sale
@@ -218,7 +217,7 @@ async def test_stock_lowered_to_what_is_sold_is_sold_out(admin_client: Client, c
     assert await buy(client, sale) == (201, None)
     await changed(admin_client, sale, stock=1)
     assert await buy(client, sale) == (409, "OUT_OF_STOCK")
-    assert (await ledger.tally(sale.pk)).units == 1
+    assert (await levels(sale)).available == 0
 
 
 async def test_units_taken_above_a_gap_keep_the_stock_up_and_the_merchandiser_is_told(

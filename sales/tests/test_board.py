@@ -37,7 +37,7 @@ def sale_of(**changes: Any) -> PublishedSale:
 
 
 def levels_of(sale: PublishedSale, issued: int = 0) -> Levels:
-    return Levels(True, sale.epoch, sale.version, sale.stock, issued)
+    return Levels(True, sale.epoch, sale.version, sale.stock, issued, "run")
 
 
 async def buy(gate: Redis, sale: PublishedSale, shopper: str = "s") -> None:
@@ -86,7 +86,7 @@ def test_within_the_window_paused_comes_before_sold_out() -> None:
     assert phase_at(paused, levels_of(sale), NOW + timedelta(hours=1)) is Phase.ENDED
 
 
-@pytest.mark.parametrize("unknown", [None, Levels(False, 0, 0, 0, 0), Levels(True, 2, 1, 10, 0)])
+@pytest.mark.parametrize("unknown", [None, Levels(False, 0, 0, 0, 0, ""), Levels(True, 2, 1, 10, 0, "run")])
 def test_without_the_gates_word_on_this_epoch_no_phase_is_claimed(unknown: Levels | None) -> None:
     assert phase_at(sale_of(), unknown, NOW) is Phase.NOT_READY
 

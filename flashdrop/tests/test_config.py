@@ -1,0 +1,194 @@
+"""The environment: what is read, what is assumed, and how each mistake is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flashdrop.config import BASE_DIR, ConfigError, read_config
+
+EXAMPLE = BASE_DIR / ".env.example"
+SOURCE = (BASE_DIR / "flashdrop" / "config.py").read_text()
+NAMES = re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', SOURCE)
+MALFORMED = {
+    "SECRET_KEY": " ",
+    "DEBUG": "perhaps",
+    "PORT": "eighty",
+    "WEB_WORKERS": "0",
+    "REDIS_URL": "",
+    "MONGODB_URL": " ",
+    "DATABASE_URL": "",
+    "ENABLE_GLOBAL_RATE_LIMITER": "2",
+    "RATE_LIMIT_MAX": "0",
+    "RATE_LIMIT_WINDOW_SECONDS": "1.5",
+    "TRUSTED_PROXY_COUNT": "-1",
+    "TRUST_USER_ID_HEADER": "ja",
+    "LOG_LEVEL": "LOUD",
+    "DEMO_SKU": "Demo Sale",
+    "DEMO_STOCK": "0",
+    "DEMO_OPENS_IN_SECONDS": "-1",
+    "DEMO_LASTS_SECONDS": "soon",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """Nothing set but the two that every process has here: a key, and a folder without a shop."""
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SECRET_KEY", "k")
+    monkeypatch.setenv("FLASHDROP_DATA_DIR", str(tmp_path))
+    return monkeypatch
+
+
+def complaint() -> str:
+    with pytest.raises(ConfigError) as refused:
+        read_config()
+    return str(refused.value)
+
+
+def named(told: str) -> set[str]:
+    """The variables that an error is about."""
+    return set(re.findall(r"\b([A-Z_]{4,})\b['\"]?: \[", told))
+
+
+def read_elsewhere(folder: Path, **environment: str) -> dict[str, Any]:
+    """The configuration as a new process reads it when it starts."""
+    program = (
+        "import dataclasses, json; from flashdrop.config import config;"
+        "print(json.dumps(dataclasses.asdict(config), default=str))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=BASE_DIR,
+        env={"PATH": os.environ["PATH"], "FLASHDROP_DATA_DIR": str(folder)} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return dict(json.loads(found.stdout))
+
+
+def example() -> dict[str, str]:
+    """`.env.example`: its names and values, in order."""
+    lines = EXAMPLE.read_text().splitlines()
+    pairs = [line.split("=", 1) for line in lines if line and not line.startswith("#")]
+    assert len({name for name, _ in pairs}) == len(pairs), "a variable is listed twice"
+    return dict(pairs)
+
+
+def test_the_regex_finds_what_is_read() -> None:
+    assert {"SECRET_KEY", "FLASHDROP_DATA_DIR", "DEMO_LASTS_SECONDS", "ALLOWED_HOSTS"} <= set(NAMES)
+    assert len(NAMES) == len(set(NAMES)) >= 20
+
+
+def test_what_is_not_set_has_a_default(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    found = read_config()
+    assert found.debug is False
+    assert (found.host, found.port, found.web_workers) == ("127.0.0.1", 8000, 2)
+    assert set(found.allowed_hosts) == {"127.0.0.1", "localhost", "[::1]"}
+    assert (found.rate_limiter_enabled, found.trust_user_id_header, found.trusted_proxy_count) == (False, False, 0)
+    assert (found.demo_sku, found.demo_stock) == ("demo", 100)
+    assert found.database_url == f"sqlite:///{tmp_path}/db.sqlite3"
+    assert found.data_dir == tmp_path
+
+
+def test_the_folder_defaults_to_one_in_the_checkout(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("FLASHDROP_DATA_DIR")
+    assert read_config().data_dir == BASE_DIR / ".flashdrop"
+
+
+def test_a_list_is_separated_by_commas(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ALLOWED_HOSTS", "shop.example,www.shop.example")
+    assert read_config().allowed_hosts == ("shop.example", "www.shop.example")
+
+
+def test_spaces_after_the_commas_are_not_part_of_a_host(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ALLOWED_HOSTS", "shop.example, www.shop.example")
+    assert read_config().allowed_hosts == ("shop.example", "www.shop.example")
+
+
+def test_a_missing_secret_key_is_named_with_the_next_step(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("SECRET_KEY")
+    told = complaint()
+    assert "SECRET_KEY" in told
+    assert ".env.example" in told
+
+
+@pytest.mark.parametrize(("name", "value"), MALFORMED.items())
+def test_a_malformed_variable_is_named(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment.setenv(name, value)
+    assert named(complaint()) == {name}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("REDIS_URL", "localhost:6379"), ("MONGODB_URL", "localhost:27017"), ("DATABASE_URL", "db.sqlite3")],
+)
+def test_an_address_without_a_scheme_is_malformed(environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+    environment.setenv(name, value)
+    assert named(complaint()) == {name}
+
+
+def test_all_that_is_malformed_is_named_at_once(environment: pytest.MonkeyPatch) -> None:
+    for name, value in MALFORMED.items():
+        environment.setenv(name, value)
+    assert named(complaint()) == set(MALFORMED)
+
+
+def test_every_variable_that_can_be_malformed_is_tried_here() -> None:
+    takes_anything = {"ALLOWED_HOSTS", "HOST", "FLASHDROP_DATA_DIR"}
+    assert set(NAMES) - set(MALFORMED) == takes_anything
+
+
+def test_manage_py_says_what_is_wrong_without_a_traceback(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=BASE_DIR,
+        env={"PATH": os.environ["PATH"], "FLASHDROP_DATA_DIR": str(tmp_path), "PORT": "eighty"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode != 0
+    assert "SECRET_KEY" in found.stderr
+    assert "PORT" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_new_process_finds_the_stores_that_make_run_has_started(tmp_path: Path) -> None:
+    (tmp_path / "shop.env").write_text("SECRET_KEY=from the file\nREDIS_URL=redis://127.0.0.1:7001/0\n")
+    found = read_elsewhere(tmp_path)
+    assert (found["secret_key"], found["redis_url"]) == ("from the file", "redis://127.0.0.1:7001/0")
+
+
+def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / "shop.env").write_text("SECRET_KEY=from the file\nREDIS_URL=redis://127.0.0.1:7001/0\n")
+    found = read_elsewhere(tmp_path, REDIS_URL="redis://elsewhere:6379/0")
+    assert (found["secret_key"], found["redis_url"]) == ("from the file", "redis://elsewhere:6379/0")
+
+
+def test_the_example_lists_exactly_what_is_read() -> None:
+    assert sorted(example()) == sorted(NAMES)
+
+
+def test_every_value_of_the_example_is_taken(environment: pytest.MonkeyPatch) -> None:
+    for name, value in example().items():
+        environment.setenv(name, value)
+    read_config()
+
+
+def test_the_examples_defaults_are_the_real_ones(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    defaults = read_config()
+    not_defaults = {"SECRET_KEY", "DATABASE_URL", "FLASHDROP_DATA_DIR"}
+    for name, value in example().items():
+        if name not in not_defaults:
+            environment.setenv(name, value)
+    assert read_config() == defaults

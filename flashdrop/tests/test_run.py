@@ -1,0 +1,271 @@
+"""`make run`, without the make: from an empty folder to a working shop, stopped, and started again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from flashdrop.config import BASE_DIR
+from flashdrop.embedded.process import free_port
+
+UP_SECONDS = 60.0
+STOPPED_SECONDS = 30.0
+SET_BY_THE_RUN = ("REDIS_URL", "MONGODB_URL", "SECRET_KEY", "DATABASE_URL")
+
+
+@dataclass
+class Run:
+    """One `python -m flashdrop.run` and what it printed."""
+
+    folder: Path
+    port: int
+    log: Path
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "flashdrop.run"],
+                cwd=BASE_DIR,
+                env=environment(self.folder, PORT=str(self.port), DEMO_OPENS_IN_SECONDS="2", WEB_WORKERS="1"),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def output(self) -> str:
+        return self.log.read_text()
+
+    def family(self) -> set[int]:
+        """Every process that it started, and those they started."""
+        found, waiting = set(), [self.process.pid]
+        while waiting:
+            for task in Path(f"/proc/{waiting.pop()}/task").glob("*/children"):
+                children = {int(pid) for pid in task.read_text().split()} - found
+                found |= children
+                waiting += children
+        return found
+
+    def phases_until_active(self) -> list[str]:
+        """The demo sale's phases as they are first seen, and the shop printing that it is up."""
+        seen: list[str] = []
+        deadline = time.monotonic() + UP_SECONDS
+        while "active" not in seen or "Ctrl-C stops everything" not in self.output:
+            assert self.process.poll() is None, self.output
+            assert time.monotonic() < deadline, self.output
+            try:
+                answer = httpx.get(f"{self.url}/api/products/demo/sale-status", timeout=2)
+                if answer.status_code == 200 and answer.json()["data"]["phase"] not in seen:
+                    seen.append(answer.json()["data"]["phase"])
+            except httpx.TransportError:
+                pass
+            time.sleep(0.1)
+        return seen
+
+    def end(self, number: signal.Signals) -> int | None:
+        """Send the signal; the exit code, or None when it does not end in time."""
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(STOPPED_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
+
+
+@dataclass
+class Story:
+    """What was seen in two runs over one folder: the first ended by Ctrl-C, the second by closing the terminal."""
+
+    phases: list[str] = field(default_factory=list)
+    ready: int = 0
+    output: str = ""
+    order: dict[str, Any] = field(default_factory=dict)
+    admin_redirect: str = ""
+    audit: subprocess.CompletedProcess[str] | None = None
+    exit_code: int | None = None
+    left: list[str] = field(default_factory=list)
+    output_again: str = ""
+    orders_again: list[dict[str, Any]] = field(default_factory=list)
+    sold_out_again: int = 0
+    left_again: list[str] = field(default_factory=list)
+
+
+def environment(folder: Path, **changes: str) -> dict[str, str]:
+    """What a fresh checkout has: no address of any store."""
+    kept = {name: value for name, value in os.environ.items() if name not in SET_BY_THE_RUN}
+    return kept | {"FLASHDROP_DATA_DIR": str(folder)} | changes
+
+
+def still_there(pids: set[int]) -> list[str]:
+    """The command lines of those that run on; one that ended and is not yet collected does not."""
+    found = []
+    for pid in pids:
+        try:
+            state = re.sub(r".*\) ", "", Path(f"/proc/{pid}/stat").read_text())[0]
+            if state != "Z":
+                found.append(Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "))
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def listened_at(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def store_ports(folder: Path) -> list[int]:
+    return [int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", (folder / "shop.env").read_text())]
+
+
+def kill(pids: set[int]) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    home = tmp_path_factory.mktemp("run")
+    story, started = Story(), set()
+    first = Run(home / "data", free_port(), home / "first.log")
+    started.add(first.process.pid)
+    try:
+        story.phases = first.phases_until_active()
+        started |= (family := first.family())
+        story.ready = httpx.get(f"{first.url}/readyz", timeout=5).status_code
+        story.output = first.output
+        with httpx.Client(base_url=first.url, timeout=10) as client:
+            client.post("/api/auth/login", json={"identifier": "Ada"}).raise_for_status()
+            cookies = dict(client.cookies)
+            story.order = client.post("/api/orders", json={"sku": "demo"}).raise_for_status().json()["data"]
+            story.admin_redirect = sign_in_to_admin(client, story.output)
+        story.audit = subprocess.run(
+            [sys.executable, "manage.py", "audit_sale"],
+            cwd=BASE_DIR,
+            env=environment(first.folder),
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        story.exit_code = first.end(signal.SIGINT)
+        story.left = still_there(family)
+        story.left += [f"port {port}" for port in [first.port, *store_ports(first.folder)] if listened_at(port)]
+        kill(family)
+
+        second = Run(first.folder, free_port(), home / "second.log")
+        started.add(second.process.pid)
+        second.phases_until_active()
+        started |= (family := second.family())
+        story.output_again = second.output
+        with httpx.Client(base_url=second.url, cookies=cookies, timeout=10) as client:
+            story.orders_again = client.get("/api/orders").raise_for_status().json()["data"]
+            story.sold_out_again = client.post("/api/orders", json={"sku": "demo"}).status_code
+        second.end(signal.SIGHUP)
+        time.sleep(1)
+        story.left_again = still_there(family)
+        yield story
+    finally:
+        kill(started)
+
+
+def sign_in_to_admin(client: httpx.Client, output: str) -> str:
+    """Where the admin sends whoever signs in with the printed password."""
+    user, password = re.search(r"user (\S+), password (\S+)", output).groups()  # type: ignore[union-attr]
+    form = client.get("/admin/login/").text
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)[1]  # type: ignore[index]
+    answer = client.post(
+        "/admin/login/",
+        data={"username": user, "password": password, "csrfmiddlewaretoken": token, "next": "/admin/sales/sale/"},
+    )
+    return str(answer.headers.get("Location"))
+
+
+def password_in(output: str) -> str:
+    return re.search(r"password (\S+)", output)[1]  # type: ignore[index]
+
+
+def test_an_empty_folder_becomes_a_ready_shop(story: Story) -> None:
+    assert story.ready == 200
+
+
+def test_it_says_where_the_shop_is(story: Story) -> None:
+    assert re.search(r"http://127\.0\.0\.1:\d+/\s", story.output)
+
+
+def test_the_printed_password_opens_the_admin(story: Story) -> None:
+    assert story.admin_redirect == "/admin/sales/sale/"
+
+
+def test_the_demo_sale_opens_by_itself(story: Story) -> None:
+    assert [phase for phase in story.phases if phase != "not_ready"] == ["upcoming", "active"]
+
+
+def test_an_order_can_be_bought(story: Story) -> None:
+    assert (story.order["status"], story.order["units"]) == ("completed", [1])
+
+
+def test_manage_py_finds_the_same_stores(story: Story) -> None:
+    assert story.audit is not None
+    assert story.audit.returncode == 0, story.audit.stdout + story.audit.stderr
+    assert "confirmed 1 of 100" in story.audit.stdout
+
+
+def test_ctrl_c_stops_everything_with_success(story: Story) -> None:
+    assert story.exit_code == 0
+    assert story.left == []
+
+
+def test_running_again_keeps_orders_shoppers_and_password(story: Story) -> None:
+    assert [order["_id"] for order in story.orders_again] == [story.order["_id"]]
+    assert story.sold_out_again == 403  # one per shopper, and this one has bought
+    assert password_in(story.output_again) == password_in(story.output)
+
+
+def test_a_closed_terminal_stops_everything_too(story: Story) -> None:
+    assert story.left_again == []
+
+
+def test_a_port_that_is_taken_is_told_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        run = Run(tmp_path / "data", taken.getsockname()[1], tmp_path / "log")
+        code = run.process.wait(STOPPED_SECONDS)
+    assert code == 1
+    assert f"127.0.0.1:{run.port}" in run.output
+    assert "PORT=" in run.output
+    assert "Traceback" not in run.output
+    assert not (tmp_path / "data" / "shop.env").exists()
+
+
+def test_a_port_that_is_no_number_is_named(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-m", "flashdrop.run"],
+        cwd=BASE_DIR,
+        env=environment(tmp_path, PORT="eighty"),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert found.returncode != 0
+    assert "PORT" in found.stderr
+    assert "Traceback" not in found.stderr

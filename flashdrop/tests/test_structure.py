@@ -1,0 +1,181 @@
+"""The house keeps its shape: who may know whom, where keys and collections are named, how long a module may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from flashdrop.config import BASE_DIR
+
+APPS = ("flashdrop", "sales", "orders")
+MAX_LINES = 300
+# Longer ones, each with its reason.
+LONGER: dict[str, str] = {}
+
+# The one room that builds the gate's keys, and what may say the prefix all the same.
+KEY_PREFIX = "flashdrop:"
+BUILDS_KEYS = {"sales/keys.py"}
+OTHER_PREFIXES = {"flashdrop/ratelimit.py": {"flashdrop:limits"}}
+OPENS_COLLECTIONS = {"sales/catalogue.py", "orders/ledger.py"}
+# Beside the one that makes the function.
+DEFINES_COLLECTION = "flashdrop/mongo_client.py"
+READS_ENVIRONMENT = {
+    "flashdrop/asgi.py",  # names the settings module
+    "flashdrop/run.py",  # makes the environment that the rest reads
+    "flashdrop/serve.py",  # hands the metrics directory to its workers
+}
+# Tools that start the shop's processes and make an environment for them.
+STARTS_PROCESSES = ("flashdrop/bench/", "flashdrop/faults/")
+
+
+def modules() -> Iterator[str]:
+    """Every module of the product, by its path; tests and migrations are not."""
+    for app in APPS:
+        for path in sorted((BASE_DIR / app).rglob("*.py")):
+            if not {"tests", "migrations"} & set(path.parts):
+                yield str(path.relative_to(BASE_DIR))
+
+
+MODULES = list(modules())
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse((BASE_DIR / module).read_text(encoding="utf-8"))
+
+
+def texts(module: str) -> list[str]:
+    """String literals, those in f-strings too, docstrings not."""
+    documentation = {
+        id(node.body[0].value)
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    return [
+        node.value
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation
+    ]
+
+
+def calls_of(module: str, name: str) -> list[int]:
+    """The lines that call `name(...)` or `<something>.name(...)`."""
+    return [
+        node.lineno
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Call)
+        and (
+            (isinstance(node.func, ast.Name) and node.func.id == name)
+            or (isinstance(node.func, ast.Attribute) and node.func.attr == name)
+        )
+    ]
+
+
+def imports_of(module: str) -> set[str]:
+    """What a module imports, with dots: `django.dispatch.receiver`."""
+    found: set[str] = set()
+    for node in ast.walk(tree(module)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def reads_environment(module: str) -> bool:
+    """Whether it names `os.environ` or `os.getenv`; the settings are read through environs."""
+    return any(
+        isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv") for node in ast.walk(tree(module))
+    )
+
+
+def length(module: str) -> int:
+    return len((BASE_DIR / module).read_text(encoding="utf-8").splitlines())
+
+
+def speaks_by_its_place(module: str) -> bool:
+    path = Path(module)
+    return path.name in ("__init__.py", "apps.py") or "commands" in path.parts
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=BASE_DIR, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_walk_sees_the_house() -> None:
+    assert {"flashdrop/lean.py", "sales/stock.py", "orders/management/commands/audit_sale.py"} <= set(MODULES)
+    assert calls_of("sales/catalogue.py", "collection")
+    assert any(text.startswith(KEY_PREFIX) for text in texts("sales/keys.py"))
+
+
+def test_the_arrows_between_the_rooms_hold() -> None:
+    found = run(str(Path(sys.executable).with_name("lint-imports")), "--no-cache")
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_sales_keys_is_the_one_module_that_builds_keys_of_the_gate() -> None:
+    assert {
+        module: prefixed
+        for module in MODULES
+        if module not in BUILDS_KEYS
+        and (
+            prefixed := {text for text in texts(module) if text.startswith(KEY_PREFIX)}
+            - OTHER_PREFIXES.get(module, set())
+        )
+    } == {}
+
+
+def test_collections_are_opened_where_their_fields_are_known() -> None:
+    openers = {module for module in MODULES if calls_of(module, "collection") or calls_of(module, "get_collection")}
+    assert openers - {DEFINES_COLLECTION} == OPENS_COLLECTIONS
+
+
+def test_store_clients_are_made_in_the_plumbing_only() -> None:
+    clients = {"redis.Redis", "redis.asyncio.Redis", "pymongo.MongoClient", "pymongo.AsyncMongoClient"}
+    users = {module for module in MODULES if imports_of(module) & clients}
+    # The stock room takes a client as an argument and names its type.
+    assert {module for module in users if not module.startswith("flashdrop/")} == {"sales/stock.py"}
+    assert calls_of("sales/stock.py", "Redis") == []
+
+
+def test_no_signal_carries_the_flow() -> None:
+    assert {
+        module: signals
+        for module in MODULES
+        if (
+            signals := {name for name in imports_of(module) if name.startswith("django.dispatch") or ".signals" in name}
+        )
+    } == {}
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    found = {module for module in MODULES if reads_environment(module) and not module.startswith(STARTS_PROCESSES)}
+    assert found == READS_ENVIRONMENT
+
+
+def test_modules_are_short() -> None:
+    long = {module: lines for module in MODULES if (lines := length(module)) > MAX_LINES}
+    assert {module: lines for module, lines in long.items() if module not in LONGER} == {}, "split, or say why not"
+    assert set(LONGER) <= set(long), "no longer long"
+
+
+def test_no_module_is_called_for_having_no_name() -> None:
+    nameless = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
+    assert [module for module in MODULES if Path(module).stem in nameless] == []
+
+
+def test_modules_say_what_they_are_for() -> None:
+    assert [
+        module for module in MODULES if not speaks_by_its_place(module) and not ast.get_docstring(tree(module))
+    ] == []
+
+
+def test_every_model_change_has_its_migration() -> None:
+    found = run(sys.executable, "manage.py", "makemigrations", "--check", "--dry-run")
+    assert found.returncode == 0, found.stdout + found.stderr

@@ -11,7 +11,7 @@ def main() -> None:
         from flashdrop.serve import share_metrics
 
         share_metrics()
-    from flashdrop.config import ConfigError
+    from flashdrop import ConfigError
 
     try:
         from django.core.management import execute_from_command_line

@@ -7,17 +7,18 @@ environment says wins over that file.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from environs import Env, EnvError, validate
+from environs import Env, EnvError, ValidationError, validate
+
+from flashdrop import ConfigError
+
+__all__ = ["BASE_DIR", "SHOP_ENV", "Config", "ConfigError", "config", "read_config"]
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SHOP_ENV = "shop.env"
-
-
-class ConfigError(Exception):
-    """The environment can't be used as it is; the text names each variable and what is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,12 @@ class Config:
 
 def _text(value: str) -> None:
     if not value.strip():
-        raise EnvError("must not be empty")
+        raise ValidationError("must not be empty")
+
+
+def _address(*schemes: str) -> validate.Regexp:
+    listed = ", ".join(f"{scheme}://" for scheme in schemes)
+    return validate.Regexp(rf"({'|'.join(map(re.escape, schemes))})://\S", error=f"must begin with one of {listed}")
 
 
 def read_config() -> Config:
@@ -65,13 +71,27 @@ def read_config() -> Config:
     config = Config(
         secret_key=env.str("SECRET_KEY", validate=_text),
         debug=env.bool("DEBUG", False),
-        allowed_hosts=tuple(env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"]) or ()),
+        allowed_hosts=tuple(
+            host.strip()
+            for host in env.list("ALLOWED_HOSTS", ["127.0.0.1", "localhost", "[::1]"]) or ()
+            if host.strip()
+        ),
         host=env.str("HOST", "127.0.0.1"),
         port=env.int("PORT", 8000, validate=validate.Range(min=1, max=65535)),
         web_workers=env.int("WEB_WORKERS", 2, validate=validate.Range(min=1, max=256)),
-        redis_url=env.str("REDIS_URL", "redis://127.0.0.1:6379/0", validate=_text),
-        mongodb_url=env.str("MONGODB_URL", "mongodb://127.0.0.1:27017/flashdrop?replicaSet=rs0", validate=_text),
-        database_url=env.str("DATABASE_URL", f"sqlite:///{data_dir}/db.sqlite3", validate=_text),
+        redis_url=env.str(
+            "REDIS_URL",
+            "redis://127.0.0.1:6379/0",
+            validate=_address("redis", "rediss", "unix", "redis+sentinel", "redis+cluster"),
+        ),
+        mongodb_url=env.str(
+            "MONGODB_URL",
+            "mongodb://127.0.0.1:27017/flashdrop?replicaSet=rs0",
+            validate=_address("mongodb", "mongodb+srv"),
+        ),
+        database_url=env.str(
+            "DATABASE_URL", f"sqlite:///{data_dir}/db.sqlite3", validate=_address("sqlite", "postgres", "postgresql")
+        ),
         rate_limiter_enabled=env.bool("ENABLE_GLOBAL_RATE_LIMITER", False),
         rate_limit_max=env.int("RATE_LIMIT_MAX", 100, validate=positive),
         rate_limit_window_seconds=env.int("RATE_LIMIT_WINDOW_SECONDS", 60, validate=positive),
@@ -79,7 +99,7 @@ def read_config() -> Config:
         trust_user_id_header=env.bool("TRUST_USER_ID_HEADER", False),
         log_level=env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
         data_dir=data_dir,
-        demo_sku=env.str("DEMO_SKU", "demo", validate=validate.Regexp(r"^[a-z0-9][a-z0-9-]{0,63}$")),
+        demo_sku=env.str("DEMO_SKU", "demo", validate=validate.Regexp(r"^[a-z0-9][a-z0-9-]{0,63}\Z")),
         demo_stock=env.int("DEMO_STOCK", 100, validate=positive),
         demo_opens_in_seconds=env.int("DEMO_OPENS_IN_SECONDS", 30, validate=validate.Range(min=0)),
         demo_lasts_seconds=env.int("DEMO_LASTS_SECONDS", 3600, validate=positive),

@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flashdrop.embedded.mongo_server import start_mongo
-from flashdrop.embedded.process import Server, StoreUnavailable
+from flashdrop.embedded.process import Server, StoreUnavailable, apart_but_not_alone
 from flashdrop.embedded.redis_server import start_redis
 from flashdrop.serve import Address, AddressTaken, check_free
 
@@ -138,10 +138,12 @@ class Shop:
             raise CannotRun(f"`manage.py {command[0]}` failed; what it printed above says why.")
 
     def _spawn(self, *command: str) -> None:
-        # A session of its own: Ctrl-C in the terminal reaches us, and we stop everything in order.
+        # Ctrl-C in the terminal reaches us alone, and we stop everything in order.
         self._children.append(
             subprocess.Popen(  # noqa: S603
-                [sys.executable, str(BASE_DIR / "manage.py"), *command], env=self._environment(), start_new_session=True
+                [sys.executable, str(BASE_DIR / "manage.py"), *command],
+                env=self._environment(),
+                preexec_fn=apart_but_not_alone,  # noqa: PLW1509
             )
         )
 
@@ -192,7 +194,8 @@ def main() -> int:
         print(f"PORT must be a number, not {os.environ['PORT']!r}.", file=sys.stderr)
         return 2
     data_dir = Path(os.environ.get("FLASHDROP_DATA_DIR", BASE_DIR / ".flashdrop")).resolve()
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    for number in (signal.SIGTERM, signal.SIGHUP):  # told to end, or the terminal was closed
+        signal.signal(number, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     shop: Shop | None = None
     try:
         shop = Shop(data_dir, Address(os.environ.get("HOST", "127.0.0.1"), port))

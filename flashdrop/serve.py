@@ -8,6 +8,7 @@ accepting, finishes what it has, sends websocket viewers away with 1012, and exi
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import shutil
@@ -25,6 +26,7 @@ DRAIN_SECONDS = 10
 RESTART_PAUSE_SECONDS = 1.0
 BACKLOG = 4096
 KEEP_ALIVE_SECONDS = 75
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 log = logging.getLogger(__name__)
 
 
@@ -89,7 +91,7 @@ class Supervisor:
             AddressTaken: something else listens there.
         """
         check_free(self._address)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in STOP_SIGNALS:
             signal.signal(number, self._on_signal)
         for _ in range(self._workers):
             self._fork()
@@ -115,15 +117,37 @@ class Supervisor:
     def _fork(self) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        # Held back meanwhile: no signal finds a worker that is not on the list, or one that still has our handlers.
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         pid = os.fork()
         if pid == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until uvicorn takes it over, and after it gives it back
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor tells us
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+            end_with_parent()
             _work(self._address)
         self._born[pid] = time.monotonic()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+        if self._stopping:  # told just before
+            self._end_workers()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stopping = True
-        for pid in self._born:
-            os.kill(pid, signal.SIGTERM)
+        self._end_workers()
+
+    def _end_workers(self) -> None:
+        for pid in list(self._born):
+            with contextlib.suppress(ProcessLookupError):  # ended, and not yet off the list
+                os.kill(pid, signal.SIGTERM)
+
+
+def end_with_parent() -> None:
+    """In a child: be told to end when the parent ends, however it ends (Linux; elsewhere nothing happens)."""
+    if sys.platform == "linux":
+        import ctypes
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def _work(address: Address) -> None:
@@ -132,7 +156,6 @@ def _work(address: Address) -> None:
 
     code = 1
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor tells us
         config = uvicorn.Config(
             "flashdrop.asgi:application",
             loop="uvloop",

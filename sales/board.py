@@ -159,6 +159,9 @@ class Board:
             shown[sale.sku] = after
             if hub().has_viewers(sale.id):
                 hub().publish(sale.id, after.banner_html)
+        for sku, before in self.by_sku.items():
+            if sku not in shown and hub().has_viewers(before.sale.id):
+                hub().publish(before.sale.id, before.withdrawn(now).banner_html)
         self.by_sku = shown
 
 

@@ -31,7 +31,7 @@ class Sale(models.Model):
         max_length=64,
         unique=True,
         help_text="In the sale's address: /sales/<SKU>/. Small letters, digits and hyphens. Fixed once published.",
-        validators=[RegexValidator(r"^[a-z0-9][a-z0-9-]*$", "Use small letters, digits and hyphens only.")],
+        validators=[RegexValidator(r"^[a-z0-9][a-z0-9-]*\Z", "Use small letters, digits and hyphens only.")],
         error_messages={"unique": "Another sale already has this SKU. Choose a different one."},
     )
     name = models.CharField(max_length=120)
@@ -43,7 +43,7 @@ class Sale(models.Model):
         help_text="An https:// address, or a path on this site such as /static/img/demo.svg.",
         validators=[
             RegexValidator(
-                r"^(https://[^\s\"'<>]+|/[^/\s\"'<>][^\s\"'<>]*)$",
+                r"^(https://[^\s\"'<>]+|/[^/\s\"'<>][^\s\"'<>]*)\Z",
                 "Give an https:// address or a path that starts with /.",
             )
         ],
@@ -60,7 +60,7 @@ class Sale(models.Model):
         max_length=3,
         default="EUR",
         help_text="Three letters, such as EUR, USD or JPY.",
-        validators=[RegexValidator(r"^[A-Z]{3}$", "Use the three capital letters of the currency, such as EUR.")],
+        validators=[RegexValidator(r"^[A-Z]{3}\Z", "Use the three capital letters of the currency, such as EUR.")],
     )
     stock = models.PositiveIntegerField(
         "stock (units)",

@@ -69,6 +69,10 @@ class Showing:
             return cls(sale, phase, sale.stock, sale.available, now)
         return cls(sale, phase, levels.stock, max(levels.available, 0), now)
 
+    def withdrawn(self, now: datetime) -> Showing:
+        """For those who are looking while the sale is taken off the shop."""
+        return Showing(self.sale, Phase.ENDED, self.total, self.available, now)
+
     @property
     def state(self) -> tuple[Any, ...]:
         """What decides whether anything has to be rendered anew."""

@@ -7,10 +7,11 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+from flashdrop.serve import end_with_parent
 
 STOP_SECONDS = 15.0
 
@@ -27,14 +28,10 @@ def free_port() -> int:
         return port
 
 
-def _die_with_parent() -> None:
-    """In the child: end when our parent ends, however it ends, and stay out of the terminal's Ctrl-C (Linux)."""
+def apart_but_not_alone() -> None:
+    """In a child, before exec: stay out of the terminal's Ctrl-C, and end when the parent ends."""
     os.setsid()
-    if sys.platform == "linux":
-        import ctypes
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    end_with_parent()
 
 
 class Server:
@@ -50,7 +47,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509
+                preexec_fn=apart_but_not_alone,  # noqa: PLW1509
             )
 
     def wait_until(self, is_ready: Callable[[], bool], seconds: float) -> None:

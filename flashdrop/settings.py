@@ -109,5 +109,7 @@ LOGGING: dict[str, Any] = {
         "django.request": {"level": "ERROR"},
         "pymongo": {"level": "WARNING"},
         "asyncio": {"level": "WARNING"},
+        # Two lines for each websocket would be most of a stampede's log.
+        "uvicorn.error": {"level": "WARNING"},
     },
 }

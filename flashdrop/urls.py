@@ -1,11 +1,13 @@
 """The one URLconf. Both doors resolve by it; views marked `@hot` are answered at the lean one."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 from django_prometheus.exports import ExportToDjangoView
 
 import orders.urls
 import sales.urls
+from flashdrop.static import static_file
 from sales import health
 
 api_urlpatterns = [*sales.urls.api_urlpatterns, *orders.urls.api_urlpatterns]
@@ -15,6 +17,8 @@ urlpatterns = [
     *orders.urls.urlpatterns,
     path("api/", include(api_urlpatterns)),
     path("api/v1/", include(api_urlpatterns)),
+    # While developing, WhiteNoise finds files that nobody has collected yet.
+    *([] if settings.DEBUG else [path("static/<path:path>", static_file)]),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", ExportToDjangoView),

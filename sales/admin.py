@@ -20,6 +20,10 @@ if TYPE_CHECKING:  # Django's own classes take no parameter at run time
 else:
     SaleModelForm, SaleModelAdmin = forms.ModelForm, admin.ModelAdmin
 
+admin.site.site_header = "Flashdrop back office"
+admin.site.site_title = "Flashdrop"
+admin.site.index_title = "Sales and accounts"
+
 FIXED_ONCE_PUBLISHED = ("sku", "currency")
 
 

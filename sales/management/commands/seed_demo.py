@@ -28,7 +28,7 @@ class Command(BaseCommand):
         product = {
             "name": "Bolt paperweight, edition 01",
             "description": (
-                "Seven discs of turned steel around one of gold, stacked by hand.\nEvery piece carries its number."
+                "Discs of turned steel under one of brass, stacked by hand.\nEvery piece carries its number."
             ),
             "image_url": f"{settings.STATIC_URL}img/demo.svg",
             "price_minor": 12900,

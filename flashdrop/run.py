@@ -194,7 +194,8 @@ def main() -> int:
         print(f"PORT must be a number, not {os.environ['PORT']!r}.", file=sys.stderr)
         return 2
     data_dir = Path(os.environ.get("FLASHDROP_DATA_DIR", BASE_DIR / ".flashdrop")).resolve()
-    for number in (signal.SIGTERM, signal.SIGHUP):  # told to end, or the terminal was closed
+    # Told to end, or the terminal was closed; SIGINT too, since a shell may have had it ignored for us.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     shop: Shop | None = None
     try:

@@ -30,7 +30,10 @@ class Sale(models.Model):
         "SKU",
         max_length=64,
         unique=True,
-        help_text="The last part of the sale's address, as in /sales/bolt-01/. Small letters, digits and hyphens. Fixed once published.",
+        help_text=(
+            "The last part of the sale's address, as in /sales/bolt-01/. "
+            "Small letters, digits and hyphens. Fixed once published."
+        ),
         validators=[RegexValidator(r"^[a-z0-9][a-z0-9-]*\Z", "Use small letters, digits and hyphens only.")],
         error_messages={"unique": "Another sale already has this SKU. Choose a different one."},
     )

@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import logging
+
 from django.apps import AppConfig
 from django.http import HttpRequest
+
+from flashdrop.config import config
+
+log = logging.getLogger(__name__)
 
 
 class OrdersConfig(AppConfig):
@@ -11,7 +17,7 @@ class OrdersConfig(AppConfig):
     verbose_name = "Orders"
 
     def ready(self) -> None:
-        """Let the rate limiter count by shopper."""
+        """Let the rate limiter count by shopper, and say loudly when identities are taken on trust."""
         from flashdrop.ratelimit import identify_by
         from orders.identity import shopper_of
 
@@ -20,3 +26,8 @@ class OrdersConfig(AppConfig):
             return shopper.id if shopper else None
 
         identify_by(shopper_id)
+        if config.trust_user_id_header:
+            log.warning(
+                "TRUST_USER_ID_HEADER is on: whoever can reach this process can be anybody. "
+                "Only a proxy that sets or removes X-User-Id on every request may stand in front."
+            )

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
+import subprocess
+import sys
 from dataclasses import replace
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 from django.core.management import call_command
 from django.core.signing import Signer, b64_decode, b64_encode
 
-from conftest import Publish, cookie_of, shopper
+from conftest import BASE_DIR, Publish, cookie_of, shopper
 from orders import identity
 from orders.identity import COOKIE, InvalidIdentifier, Shopper, cookie_value, read_cookie, shopper_id, sign_in
 
@@ -274,3 +277,14 @@ async def test_a_trusted_header_in_utf_8_is_the_same_name_as_in_a_form(
     answer = await client.post("/api/orders", json={"sku": sale.sku}, headers=headers)  # type: ignore[arg-type]
     assert answer.status_code == 201, answer.text
     assert answer.json()["data"]["userId"] == shopper_id("Élodie")
+
+
+def test_a_process_that_takes_identities_on_trust_says_so_at_its_start() -> None:
+    told = subprocess.run(
+        [sys.executable, str(BASE_DIR / "manage.py"), "check"],
+        env=os.environ | {"TRUST_USER_ID_HEADER": "true"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "TRUST_USER_ID_HEADER is on" in told.stderr

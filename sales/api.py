@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponseBase
 from flashdrop.api import api
 from sales.board import current_board
 from sales.showing import products as render_products
-from sales.views import not_found, not_ready
+from sales.views import from_board, not_ready
 
 
 @api("GET")
@@ -22,22 +22,17 @@ async def products(request: HttpRequest) -> HttpResponseBase:
 @api("GET")
 async def product(request: HttpRequest, sku: str) -> HttpResponseBase:
     """One product."""
-    board = await current_board()
-    showing = board.by_sku.get(sku)
-    return showing.product.response(request) if showing else not_found(request, board)
+    return await from_board(request, sku, lambda showing: showing.product)
 
 
 @api("GET")
 async def sale_status(request: HttpRequest, sku: str) -> HttpResponseBase:
     """The sale's phase and stock, with the gate's clock."""
-    board = await current_board()
-    showing = board.by_sku.get(sku)
-    return showing.status(board.now()).response(request) if showing else not_found(request, board)
+    now = (await current_board()).now()
+    return await from_board(request, sku, lambda showing: showing.status(now))
 
 
 @api("GET")
 async def stock(request: HttpRequest, sku: str) -> HttpResponseBase:
     """The stock alone."""
-    board = await current_board()
-    showing = board.by_sku.get(sku)
-    return showing.stock.response(request) if showing else not_found(request, board)
+    return await from_board(request, sku, lambda showing: showing.stock)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.loader import render_to_string
 
 from flashdrop.api import page
 from flashdrop.errors import handler404, plain_error
+from flashdrop.prepared import Prepared
 from sales.board import Board, current_board
+from sales.showing import Showing
 
 
 @page("GET")
@@ -27,17 +31,20 @@ async def home(request: HttpRequest) -> HttpResponseBase:
 @page("GET")
 async def sale_page(request: HttpRequest, sku: str) -> HttpResponseBase:
     """A sale's page."""
-    board = await current_board()
-    showing = board.by_sku.get(sku)
-    return showing.page.response(request) if showing else not_found(request, board)
+    return await from_board(request, sku, lambda showing: showing.page)
 
 
 @page("GET")
 async def banner(request: HttpRequest, sku: str) -> HttpResponseBase:
     """The banner alone, for pages whose socket is down."""
+    return await from_board(request, sku, lambda showing: showing.banner)
+
+
+async def from_board(request: HttpRequest, sku: str, part: Callable[[Showing], Prepared]) -> HttpResponseBase:
+    """One prepared part of a sale on show, in the form the request accepts; else why there is none."""
     board = await current_board()
     showing = board.by_sku.get(sku)
-    return showing.banner.response(request) if showing else not_found(request, board)
+    return part(showing).response(request) if showing else not_found(request, board)
 
 
 def not_found(request: HttpRequest, board: Board) -> HttpResponse:

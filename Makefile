@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test lint format clean
+.PHONY: help run test faults lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -14,6 +14,9 @@ run: $(VENV)/.runtime ## a working shop at http://127.0.0.1:8000/ (PORT=... for 
 
 test: $(VENV)/.dev ## the whole suite, against real stores that it starts itself
 	@$(BIN)/python -m pytest $(ARGS)
+
+faults: $(VENV)/.dev ## every fault against real processes, with a table of what held (ARGS="--only NAME", --quick)
+	@$(BIN)/python -m flashdrop.faults $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy, import rules, templates, shell, migrations
 	$(BIN)/ruff check .

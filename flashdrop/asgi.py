@@ -16,6 +16,7 @@ from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E40
 from flashdrop import loops  # noqa: E402
 from flashdrop.lean import AsgiApp, LeanHandler, Receive, Scope, Send  # noqa: E402
 from flashdrop.urls import websocket_urlpatterns  # noqa: E402
+from orders.indexes import index_guard  # noqa: E402
 from sales.board import current_board  # noqa: E402
 
 
@@ -24,6 +25,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            index_guard()
             await current_board()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":

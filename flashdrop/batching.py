@@ -31,6 +31,7 @@ class Batcher(Generic[T, R]):
         max_batch: items in one call of `flush`.
         max_queue: items that may wait; one more raises `Overloaded`.
         max_in_flight: calls of `flush` under way at once.
+        skips_abandoned: leave out what nobody waits for any more when its turn comes.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Batcher(Generic[T, R]):
         max_batch: int = 256,
         max_queue: int = 8192,
         max_in_flight: int = 2,
+        skips_abandoned: bool = False,
     ) -> None:
         self._flush = flush
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._max_in_flight = max_in_flight
+        self._skips_abandoned = skips_abandoned
         self._queue: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._flights: set[asyncio.Task[None]] = set()
         self._takeoff_planned = False
@@ -82,6 +85,10 @@ class Batcher(Generic[T, R]):
         while self._queue and len(self._flights) < self._max_in_flight:
             size = min(self._max_batch, len(self._queue))
             batch = [self._queue.popleft() for _ in range(size)]
+            if self._skips_abandoned:
+                batch = [(item, future) for item, future in batch if not future.cancelled()]
+            if not batch:
+                continue
             flight = asyncio.get_running_loop().create_task(self._fly(batch))
             self._flights.add(flight)
             flight.add_done_callback(self._landed)

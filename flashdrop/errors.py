@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -9,16 +11,22 @@ from django.template.loader import render_to_string
 from flashdrop import envelope
 
 API_PREFIX = "/api/"
+ERROR_PAGES_KEPT = 128
 
 
 def plain_error(path: str, status: int, code: str, message: str) -> HttpResponse:
     """The answer with `status`: JSON for a program, a page for a person."""
     if path.startswith(API_PREFIX):
         return envelope.error(message, code, status)
-    page = render_to_string("error.html", {"status": status, "message": message})
-    response = HttpResponse(page, status=status)
+    response = HttpResponse(_page(status, message), status=status)
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+@lru_cache(ERROR_PAGES_KEPT)
+def _page(status: int, message: str) -> bytes:
+    """Holds nothing of the request, so one rendering serves a stampede of them."""
+    return render_to_string("error.html", {"status": status, "message": message}).encode()
 
 
 def bad_host(path: str) -> HttpResponse:

@@ -40,12 +40,15 @@ class PerLoop(Generic[T]):
 
 async def close_all() -> None:
     """End everything this loop has made, the youngest first. A failure is logged and does not stop the rest."""
-    made = _made.pop(asyncio.get_running_loop(), {})
-    for factory, instance in reversed(list(made.items())):
+    made = _made.get(asyncio.get_running_loop(), {})
+    while made:
+        # Still there for those that close later but use it meanwhile: a batcher drains into the stores.
+        factory, instance = next(reversed(made.items()))
         try:
             await factory.close(instance)
         except Exception:
             log.exception("closing %r failed", instance)
+        made.pop(factory, None)
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from pymongo import AsyncMongoClient, ReadPreference, WriteConcern
 from pymongo.asynchronous.collection import AsyncCollection
@@ -13,8 +15,9 @@ from pymongo.read_concern import ReadConcern
 from flashdrop.config import config
 from flashdrop.loops import PerLoop
 
-__all__ = ["Collection", "Document", "PyMongoError", "collection", "database", "mongo"]
+__all__ = ["Collection", "Document", "PyMongoError", "collection", "database", "mongo", "within"]
 
+T = TypeVar("T")
 Document = dict[str, Any]
 Client = AsyncMongoClient[Document]
 Collection = AsyncCollection[Document]
@@ -63,3 +66,30 @@ def database() -> AsyncDatabase[Document]:
 def collection(name: str) -> Collection:
     """One collection of the ledger, with durable writes."""
     return database()[name]
+
+
+_late: set[asyncio.Task[Any]] = set()
+
+
+async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, if it comes in time; else it is left to end by itself.
+
+    A call of pymongo must not be cancelled: one that is cancelled while it looks for a server gives up a lock that it
+    does not hold, and the calls beside it fail with a RuntimeError (PYTHON-5167).
+
+    Raises:
+        TimeoutError: not in time.
+    """
+    task = asyncio.create_task(work)
+    _late.add(task)
+    task.add_done_callback(_forget)
+    await asyncio.wait((task,), timeout=seconds)
+    if not task.done():
+        raise TimeoutError
+    return task.result()
+
+
+def _forget(task: asyncio.Task[Any]) -> None:
+    _late.discard(task)
+    if not task.cancelled():
+        task.exception()  # whoever waited has gone; it must not be reported as never retrieved

@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from flashdrop.config import ConfigError, config
@@ -55,7 +55,7 @@ def new_redis(url: str) -> Gate:
     if parts.scheme == "redis+cluster":
         nodes = [ClusterNode(host, port) for host, port in _hosts(url)]
         retry = Retry(_backoff(), CLUSTER_RETRIES)
-        cluster: Any = RedisCluster(startup_nodes=nodes, retry=retry, require_full_coverage=False, **_bounds(url))
+        cluster: Any = _Cluster(startup_nodes=nodes, retry=retry, require_full_coverage=False, **_bounds(url))
         return cluster  # type: ignore[no-any-return]
     if parts.scheme not in ("redis", "rediss", "unix"):
         raise ConfigError(f"REDIS_URL has an unknown form: {parts.scheme}://... (see docs/reference/configuration.md)")
@@ -95,6 +95,28 @@ async def run_ids(client: Gate, keys: Sequence[str]) -> list[str]:
         if node.name not in found:
             found[node.name] = (await cluster.info("server", target_nodes=node))["run_id"]
     return [found[node.name] for node in nodes if node is not None]
+
+
+class _Cluster(RedisCluster):
+    """A Cluster whose failures are `RedisError`s like those of the other forms; redis-py's own are not."""
+
+    async def initialize(self, *args: Any, **kwargs: Any) -> RedisCluster:
+        try:
+            return await super().initialize(*args, **kwargs)
+        except RedisClusterException as error:
+            raise RedisConnectionError(f"the cluster can't be reached: {error}") from error
+
+    async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super().execute_command(*args, **kwargs)
+        except RedisClusterException as error:
+            raise RedisConnectionError(f"the cluster can't answer: {error}") from error
+
+    def get_node_from_key(self, key: str, replica: bool = False) -> ClusterNode | None:
+        try:
+            return super().get_node_from_key(key, replica)
+        except RedisClusterException as error:
+            raise RedisConnectionError(f"no node of the cluster serves this key: {error}") from error
 
 
 def _as_cluster(client: Any) -> RedisCluster | None:

@@ -101,7 +101,8 @@ class Shop:
             store.stop()
 
     def _start_stores(self) -> None:
-        kept = {"SECRET_KEY": os.environ.get("SECRET_KEY") or self._kept.get("SECRET_KEY") or secrets.token_urlsafe(48)}
+        # What was kept stays, also for stores that the environment names today: a replica set must keep its port.
+        kept = {"SECRET_KEY": secrets.token_urlsafe(48)} | self._kept
         if "REDIS_URL" not in os.environ:
             port = _port_of(self._kept.get("REDIS_URL"))
             server, kept["REDIS_URL"] = start_redis(self._data_dir / "redis", port)
@@ -119,8 +120,7 @@ class Shop:
         if path.is_file():
             return path.read_text().strip()
         password = secrets.token_urlsafe(9)
-        account = {"DJANGO_SUPERUSER_USERNAME": ADMIN, "DJANGO_SUPERUSER_PASSWORD": password}
-        self._manage("createsuperuser", "--noinput", "--email", "admin@localhost", extra=account)
+        self._manage("ensure_admin", ADMIN, extra={"ADMIN_PASSWORD": password})
         path.touch(mode=0o600)
         path.write_text(password + "\n")
         return password
@@ -156,11 +156,18 @@ class Shop:
                 with urllib.request.urlopen(f"{self.url}/readyz", timeout=3):  # noqa: S310
                     return
             except urllib.error.HTTPError as error:
-                reasons = ", ".join(json.load(error).get("reasons", []))
+                reasons = _reasons(error)
             except OSError as error:
                 reasons = str(error)
             time.sleep(0.1)
         raise CannotRun(f"The shop was not ready after {READY_SECONDS:.0f} s: {reasons}")
+
+
+def _reasons(answer: urllib.error.HTTPError) -> str:
+    try:
+        return ", ".join(json.load(answer).get("reasons", []))
+    except ValueError:
+        return f"it answers {answer.code}; does ALLOWED_HOSTS name the host that it listens on?"
 
 
 def _port_of(url: str | None) -> int | None:

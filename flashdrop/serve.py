@@ -162,6 +162,7 @@ def _work(address: Address) -> None:
             http="httptools",
             ws="websockets-sansio",
             ws_per_message_deflate=False,
+            ws_max_size=4096,  # viewers have nothing to say
             lifespan="on",
             log_config=None,
             access_log=False,
@@ -190,8 +191,10 @@ def share_metrics() -> None:
         directory = os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="flashdrop-metrics-")
         atexit.register(shutil.rmtree, directory, ignore_errors=True)
         return
-    shutil.rmtree(directory, ignore_errors=True)
-    Path(directory).mkdir(parents=True)
+    # Only what the library wrote there: the directory is the operator's.
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    for file in Path(directory).glob("*.db"):
+        file.unlink(missing_ok=True)
 
 
 def _forget_metrics_of(pid: int) -> None:

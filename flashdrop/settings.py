@@ -88,10 +88,11 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
-# The admin stays open for a working day; the shop has a cookie of its own (orders/identity.py).
 if config.trusted_proxy_count:
     # Our own proxy ends TLS and says so; without one the header is a stranger's claim.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+# The admin stays open for a working day; the shop has a cookie of its own (orders/identity.py).
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Lax"

@@ -1,6 +1,7 @@
 -- load: put a rebuilt gate in force.
--- Closes the race between two rebuilds and with a late reader of the old state: everything is swapped in
--- one step, and only over an older epoch (or none).
+-- Closes the race between two rebuilds, and with a gate that still sells: everything is swapped in one step,
+-- only over a gate that was stopped, not below the floor that a later rebuild has left, and never over
+-- entries of the log that nobody has settled.
 --
 -- KEYS
 --   1 sale          hash        live settings and counters
@@ -26,14 +27,19 @@
 --   13 published  0 or 1
 --   14 run id     string       the run of the server that the caller talks to
 -- RETURNS
---   1 when the new state is in force, 0 when a newer epoch already is
+--   1 IN_FORCE, 0 SUPERSEDED (a gate sells, or a later rebuild has begun), -1 UNSETTLED (the log is not empty)
 -- ERRORS
 --   none of its own
 
-local epoch = tonumber(redis.call('HGET', KEYS[1], 'epoch') or 0)
-if epoch >= tonumber(ARGV[1]) then
+local IN_FORCE, SUPERSEDED, UNSETTLED = 1, 0, -1
+
+local sale = redis.call('HMGET', KEYS[1], 'epoch', 'floor')
+local outcome = IN_FORCE
+if sale[1] or tonumber(sale[2] or 0) > tonumber(ARGV[1]) then outcome = SUPERSEDED
+elseif redis.call('XLEN', KEYS[4]) > 0 then outcome = UNSETTLED end
+if outcome ~= IN_FORCE then
   redis.call('DEL', KEYS[5], KEYS[6])
-  return 0
+  return outcome
 end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 for i = 5, 6 do
@@ -42,8 +48,8 @@ for i = 5, 6 do
     redis.call('PERSIST', KEYS[i - 3])
   end
 end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'next', ARGV[2], 'issued', ARGV[3], 'version', ARGV[4],
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'floor', ARGV[1], 'next', ARGV[2], 'issued', ARGV[3], 'version', ARGV[4],
   'stock', ARGV[5], 'limit', ARGV[6], 'price', ARGV[7], 'currency', ARGV[8], 'opens', ARGV[9],
   'closes', ARGV[10], 'paused', ARGV[11], 'guests', ARGV[12], 'published', ARGV[13],
   'run_id', ARGV[14])
-return 1
+return IN_FORCE

@@ -28,9 +28,9 @@
 
 local APPLIED, SUPERSEDED, NOT_LOADED = 0, 1, 2
 
-local sale = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'stock', 'next')
+local sale = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'stock', 'next', 'floor')
 local next_unit = tonumber(sale[4] or 1)
-if not sale[1] and ARGV[1] == '1' then
+if not sale[1] and not sale[5] and ARGV[1] == '1' then
   redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'next', '1', 'issued', '0', 'run_id', ARGV[13])
 elseif sale[1] ~= ARGV[2] then
   return {NOT_LOADED, 0}

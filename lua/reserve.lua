@@ -16,7 +16,7 @@
 --   guest       0 or 1         whether the shopper gave no name
 --   context     string         opaque, kept with the pending entry for whoever writes the order
 -- RETURNS
---   {now in ms, version, available units, answers}; one answer for each purchase, {status, ...}:
+--   {now in ms, version, answers}; one answer for each purchase, {status, ...}:
 --   {0 GRANTED, units, slots, price minor, currency, stream id}
 --   {1 KNOWN, units, slots, stream id}    this order id already stands
 --   {2 NOT_READY} {3 UNPUBLISHED} {4 NOT_STARTED} {5 ENDED} {6 PAUSED} {7 GUESTS_REFUSED}
@@ -88,7 +88,7 @@ local function decide(order, shopper, quantity, guest, context)
   local units, slots = take_units(quantity), free_slots(used, quantity)
   issued = issued + quantity
   local entry = redis.call('XADD', KEYS[4], '*', 'order', order, 'shopper', shopper, 'units', units,
-    'slots', slots, 'price', sale[12], 'currency', sale[13], 'at', string.format('%.0f', now),
+    'slots', slots, 'epoch', sale[1], 'price', sale[12], 'currency', sale[13], 'at', string.format('%.0f', now),
     'version', sale[2], 'context', context)
   local mine = order .. ' ' .. units .. ' ' .. slots .. ' ' .. entry
   redis.call('HSET', KEYS[2], shopper, record and (record .. ';' .. mine) or mine)
@@ -102,4 +102,4 @@ end
 if issued ~= issued_before then
   redis.call('HSET', KEYS[1], 'next', string.format('%.0f', next_unit), 'issued', string.format('%.0f', issued))
 end
-return {now, version, stock - issued, answers}
+return {now, version, answers}

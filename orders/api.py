@@ -122,16 +122,14 @@ async def order_in_sale(request: HttpRequest, sku: str) -> HttpResponseBase:
     shopper = shopper_of(request)
     if shopper is None:
         return told(SIGN_IN_FIRST, "UNAUTHORIZED")
-    showing = (await current_board()).by_sku.get(sku)
+    sale = (await current_board()).sale_named.get(sku)
     try:
-        # A sale that was withdrawn is not on the board; its orders are still somebody's.
-        history = await history_of(shopper, [showing.sale.id] if showing else [], only_these=showing is not None)
+        visible = (await history_of(shopper, [sale.id], only_these=True)).visible if sale else []
     except HistoryUnknown:
         return told(HISTORY_UNKNOWN, "SALE_NOT_READY")
-    order = next((order for order in history.visible if order.sku == sku), None)
-    if order is None:
+    if not visible:
         return envelope.error("You have no order in this sale.", "NOT_FOUND", 404)
-    return envelope.ok(order.as_json())
+    return envelope.ok(visible[0].as_json())
 
 
 def order_fields(body: dict[str, Any], key: str | None) -> tuple[str, int, str | None]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flashdrop.mongo_client import PyMongoError
+from flashdrop.mongo_client import PyMongoError, within
 from flashdrop.redis_client import RedisError, redis
 from orders import ledger
 from orders.identity import Shopper
@@ -21,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class HistoryUnknown(Exception):
-    """The ledger can't be asked, and the gate has nothing pending: we don't know, and don't guess."""
+    """Nothing was found, and a store could not be asked: we don't know, and don't guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +35,20 @@ async def history_of(shopper: Shopper, sale_ids: Sequence[str], *, only_these: b
     """The shopper's orders. `sale_ids` are the sales whose gate may hold pending ones; `only_these` leaves out others.
 
     Raises:
-        HistoryUnknown: the ledger is away and nothing is pending.
+        HistoryUnknown: nothing was found, and a store is away.
     """
-    found: dict[str, Order] = {}
-    ledger_error: Exception | None = None
+    # The gate first: what has left its log by then is in the ledger, so nothing falls between the two readings.
+    pending, is_gate_known = await _pending(shopper.id, sale_ids)
+    found = {order.id: order for order in pending}
     try:
         only = sale_ids[0] if only_these else None
-        async with asyncio.timeout(LEDGER_SECONDS):
-            found = {order.id: order for order in await ledger.of_shopper(shopper.id, only)}
+        asked = await within(LEDGER_SECONDS, ledger.of_shopper(shopper.id, only))
+        found |= {order.id: order for order in asked}
     except (PyMongoError, TimeoutError) as error:
-        ledger_error = error
-    for order in await _pending(shopper.id, sale_ids, set(found)):
-        found[order.id] = order
-    if ledger_error is not None and not found:
-        raise HistoryUnknown from ledger_error
+        if not found:
+            raise HistoryUnknown from error
+    if not found and not is_gate_known:
+        raise HistoryUnknown
     orders = sorted(found.values(), key=lambda order: order.reserved_at, reverse=True)
     visible = [order for order in orders if may_see(shopper, order)]
     has_hidden = any(order.units and not may_see(shopper, order) for order in orders)
@@ -63,24 +62,23 @@ async def find_order(order_id: str) -> Order | None:
         HistoryUnknown: the ledger can't be asked.
     """
     try:
-        async with asyncio.timeout(LEDGER_SECONDS):
-            return (await ledger.find([order_id])).get(order_id)
+        return (await within(LEDGER_SECONDS, ledger.find([order_id]))).get(order_id)
     except (PyMongoError, TimeoutError) as error:
         raise HistoryUnknown from error
 
 
-async def _pending(shopper_id: str, sale_ids: Sequence[str], known: set[str]) -> list[Order]:
+async def _pending(shopper_id: str, sale_ids: Sequence[str]) -> tuple[list[Order], bool]:
+    """The shopper's pending orders, and whether the gate could be asked for all of them."""
+    orders: list[Order] = []
     if not sale_ids:
-        return []
-    orders = []
+        return orders, True
     try:
         for sale_id, held in (await stock.held_by(redis(), sale_ids, shopper_id)).items():
-            for order_id, entry_id in held:
-                if order_id in known:
-                    continue
+            for _, entry_id in held:
                 reservation = await stock.pending_entry(redis(), sale_id, entry_id)
                 if reservation is not None:
                     orders.append(pending_order(reservation))
     except RedisError as error:
         log.warning("the gate can't be asked for pending orders: %s", error)
-    return orders
+        return orders, False
+    return orders, True

@@ -92,12 +92,11 @@ async def place(shopper: Shopper, sku: str, quantity: int, key: str | None) -> P
 
 async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None) -> Placement:
     board = await current_board()
-    showing = board.by_sku.get(sku)
     if not await indexes_ready():
         return _REFUSED[Refusal.NOT_READY]
-    if showing is None:
-        return _REFUSED[Refusal.PRODUCT_NOT_FOUND if board.is_known else Refusal.NOT_READY]
-    sale = showing.sale
+    sale = board.sale_named.get(sku)
+    if sale is None:
+        return _REFUSED[Refusal.PRODUCT_NOT_FOUND if board.knows_every_sale else Refusal.NOT_READY]
     key_digest = _digest(key) if key is not None else None
     order_id = order_id_for(sale.id, shopper.id, key_digest)
     wish = Wish(
@@ -134,8 +133,12 @@ async def _confirm(shopper: Shopper, reservation: Reservation, is_new: bool) -> 
     except (PyMongoError, Overloaded) as error:
         log.debug("order %s stays pending: %r", reservation.order_id, error)
         return Placed(pending_order(reservation), is_new)
+    except Exception:
+        # The reservation stands, whatever failed: anything but "pending" would be a guess.
+        log.exception("order %s stays pending", reservation.order_id)
+        return Placed(pending_order(reservation), is_new)
     match settled.outcome:
-        case Outcome.CONFIRMED | Outcome.PENDING:
+        case Outcome.CONFIRMED | Outcome.UNKNOWN | Outcome.BEYOND_SETTINGS:
             return _told(shopper, settled.order, len(reservation.units), is_new)
         case Outcome.GIVEN_UP:
             return _told(shopper, settled.order, len(reservation.units), is_new=False)
@@ -217,7 +220,8 @@ class Reservations:
         self._sales[sale.id] = sale
         batcher = self._batchers.get(sale.id)
         if batcher is None:
-            batcher = self._batchers[sale.id] = Batcher(self._flush_for(sale.id))
+            # Whoever was told "try again" must not be sold something behind their back.
+            batcher = self._batchers[sale.id] = Batcher(self._flush_for(sale.id), skips_abandoned=True)
         return batcher.submit(wish)
 
     async def drain(self) -> None:

@@ -1,20 +1,24 @@
 """Rebuilding a gate that is lost or stale from what the ledger holds.
 
-While it runs the sale answers `503 SALE_NOT_READY`. The epoch fences it: only a gate loaded under the epoch that the
-ledger now names is believed, so a gate that comes back from the past is not.
+While it runs the sale answers `503 SALE_NOT_READY`. The epoch fences it: it is raised first, gates of every older one
+are stopped, and only a stopped gate whose log is settled is replaced.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 
-from flashdrop.redis_client import redis
+from redis.asyncio.lock import Lock
+
+from flashdrop.redis_client import RedisError, redis
 from orders import ledger
 from orders.recovery import finish_pending
 from sales import catalogue, stock
+from sales.gate import Load
 from sales.published import PublishedSale
 
 PROGRESS_EVERY = 10_000
@@ -41,26 +45,41 @@ async def rebuild(sale: PublishedSale, on_progress: Callable[[int, int], None] =
     `on_progress` hears how many orders were read, of how many, every `PROGRESS_EVERY` orders and at the end.
 
     Raises:
-        RebuildImpossible: the log still holds reservations whose outcome is unknown.
+        RebuildImpossible: somebody else is at it, or the log holds reservations whose outcome is unknown.
         pymongo.errors.PyMongoError, redis.exceptions.RedisError: a store is away; the gate stays stopped.
     """
+    lease = stock.rebuild_lease(redis(), sale.id)
+    if not await lease.acquire():
+        raise RebuildImpossible(f"sale {sale.sku}: somebody else is rebuilding it")
+    try:
+        return await _rebuild(sale, lease, on_progress)
+    finally:
+        with contextlib.suppress(RedisError):
+            await lease.release()
+
+
+async def _rebuild(sale: PublishedSale, lease: Lock, on_progress: Callable[[int, int], None]) -> Rebuilt:
     started = perf_counter()
-    await stock.fence(redis(), sale.id, sale.epoch)
-    await finish_pending(sale)
-    if await stock.pending_count(redis(), sale.id):
-        raise RebuildImpossible(f"sale {sale.sku}: reservations are still being confirmed")
     raised = await catalogue.raise_epoch(sale.id)
     if raised is None:
         raise RebuildImpossible(f"sale {sale.sku}: the ledger no longer has it")
-    total = (await ledger.tally(sale.id)).orders
+    await stock.fence(redis(), raised.id, raised.epoch - 1)
+    await finish_pending(raised)
+    total = (await ledger.tally(raised.id)).orders
     held: list[ledger.Holding] = []
-    async for holding in ledger.holdings(sale.id):
+    async for holding in ledger.holdings(raised.id):
         held.append(holding)
         if len(held) % PROGRESS_EVERY == 0:
+            await lease.reacquire()
             on_progress(len(held), total)
     on_progress(len(held), len(held))
-    took_effect = await stock.load(redis(), raised, held)
-    result = Rebuilt(raised, len(held), perf_counter() - started, took_effect)
+    highest = max((max(units) for _, _, units, _ in held), default=0)
+    if highest > raised.stock:  # lowered while no gate could say what is held
+        raised = await catalogue.raise_stock_to(raised, highest) or raised
+    outcome = await stock.load(redis(), raised, held)
+    if outcome is Load.UNSETTLED:
+        raise RebuildImpossible(f"sale {sale.sku}: reservations are still being confirmed")
+    result = Rebuilt(raised, len(held), perf_counter() - started, outcome is Load.IN_FORCE)
     log.warning(
         "sale %s: gate rebuilt from %d orders in %.2f s, epoch %d", sale.sku, len(held), result.seconds, raised.epoch
     )

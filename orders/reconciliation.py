@@ -6,8 +6,9 @@ in between (but for cancellations), which makes two statements certain:
 - fewer units issued than the *first* count holds: the gate has forgotten orders;
 - more units issued than the log and the *second* count hold together: units are stranded.
 
-A cancellation in flight looks like a stranded unit for a moment, so that must be seen again after a while. Healing is
-a rebuild in either case: it can only take units away from a gate that was wrong, never from the ledger.
+A cancellation in flight can look like either for a moment, so drift must be seen again: forgotten orders at the next
+look, stranded units after a while. Healing is a rebuild in either case: it can only take units away from a gate that
+was wrong, never from the ledger.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ async def measure(sale: PublishedSale) -> Drift:
 class _Watch:
     next_look_at: float = 0.0
     stranded_since: float | None = None
-    issued_when_equal: int | None = None
+    has_forgotten: bool = False
 
 
 class Reconciler:
@@ -81,7 +82,8 @@ class Reconciler:
         elif not drift.stranded:
             watch.stranded_since = None
         stays_stranded = watch.stranded_since is not None and ended - watch.stranded_since >= STRANDED_FOR_SECONDS
-        if drift.forgotten or stays_stranded:
+        had_forgotten, watch.has_forgotten = watch.has_forgotten, bool(drift.forgotten)
+        if (drift.forgotten and had_forgotten) or stays_stranded:
             log.error("sale %s: the gate disagrees with the ledger (%s); rebuilding it", sale.sku, drift)
             await rebuild(sale)
             watch.stranded_since = None

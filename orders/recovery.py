@@ -9,7 +9,7 @@ from datetime import datetime
 from flashdrop.redis_client import redis
 from orders import ledger
 from orders.order import pending_order
-from orders.settlement import REFUSED, Outcome, forgetting, settle
+from orders.settlement import REFUSED, STILL_PENDING, Outcome, forgetting, settle
 from sales import catalogue, stock
 from sales.gate import Reservation
 from sales.published import PublishedSale
@@ -33,8 +33,8 @@ async def finish_pending(sale: PublishedSale, before: datetime | None = None) ->
         for reservation, result in zip(found, settled, strict=True):
             if result.outcome in REFUSED:
                 await ledger.give_up(result.order, reservation.reserved_at)
-        beyond = [one for one, result in zip(found, settled, strict=True) if result.outcome is Outcome.PENDING]
-        finished += len(found) - len(beyond)
+        beyond = [one for one, result in zip(found, settled, strict=True) if result.outcome is Outcome.BEYOND_SETTINGS]
+        finished += sum(result.outcome not in STILL_PENDING for result in settled)
         if beyond:
             await _beyond_settings(sale, beyond)
     await forgetting().drain()
@@ -64,7 +64,7 @@ async def _beyond_settings(sale: PublishedSale, reservations: Sequence[Reservati
     for reservation in invented:
         await ledger.give_up(pending_order(reservation), reservation.reserved_at)
     await stock.release(redis(), sale.id, [(one.shopper_id, one.order_id) for one in invented])
-    await stock.fence(redis(), sale.id, sale.epoch)
+    await stock.fence(redis(), sale.id, max(one.epoch for one in invented))
 
 
 def _is_invented(sale: PublishedSale, reservation: Reservation) -> bool:

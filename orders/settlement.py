@@ -36,7 +36,9 @@ class Outcome(Enum):
     """What became of a reservation."""
 
     CONFIRMED = auto()
-    PENDING = auto()
+    UNKNOWN = auto()
+    """Somebody else's insert of it is not acknowledged by the majority yet: it stays pending."""
+    BEYOND_SETTINGS = auto()
     """Beyond the stock or the limit that the ledger knows: the worker decides which of the two stores is wrong."""
     GIVEN_UP = auto()
     """The ledger has this order as cancelled or released."""
@@ -46,6 +48,7 @@ class Outcome(Enum):
     """The unit is somebody else's; the gate was stopped and will be rebuilt."""
 
 
+STILL_PENDING = (Outcome.UNKNOWN, Outcome.BEYOND_SETTINGS)
 REFUSED = (Outcome.ALREADY_BOUGHT, Outcome.KEY_REUSED, Outcome.GATE_STALE)
 _writing: set[asyncio.Task[Order]] = set()
 
@@ -76,7 +79,7 @@ async def settle(reservations: Sequence[Reservation], sales: Mapping[str, Publis
     taken_ids = [orders[place].id for place, done in zip(chosen, insertions, strict=True) if done is Insertion.ID_TAKEN]
     standing = await ledger.find(taken_ids) if taken_ids else {}
 
-    settled = [Settled(Outcome.PENDING, order) for order in orders]
+    settled = [Settled(Outcome.BEYOND_SETTINGS, order) for order in orders]
     stale: list[Reservation] = []
     for place, insertion in zip(chosen, insertions, strict=True):
         settled[place] = _settled(orders[place], insertion, standing, written_at)
@@ -113,7 +116,9 @@ def _settled(order: Order, insertion: Insertion, standing: Mapping[str, Order], 
         case Insertion.WRITTEN:
             return Settled(Outcome.CONFIRMED, order.confirmed_at(written_at))
         case Insertion.ID_TAKEN:
-            found = standing[order.id]
+            found = standing.get(order.id)
+            if found is None:  # taken by an insert that the majority has not acknowledged yet
+                return Settled(Outcome.UNKNOWN, order)
             is_sold = found.status is OrderStatus.COMPLETED
             return Settled(Outcome.CONFIRMED if is_sold else Outcome.GIVEN_UP, found)
         case Insertion.SLOT_TAKEN:
@@ -140,23 +145,23 @@ async def _tell_gate(reservations: Sequence[Reservation], settled: Sequence[Sett
                 forgetting().submit(reservation)
             except Overloaded:
                 log.debug("order %s is confirmed; its pending entry is left to the worker", reservation.order_id)
-        elif result.outcome is not Outcome.PENDING:
+        elif result.outcome not in STILL_PENDING:
             release[reservation.sale_id].append((reservation.shopper_id, reservation.order_id))
     try:
-        for sale_id, held in release.items():
-            await stock.release(redis(), sale_id, held)
+        # Stopped first: what is released would be handed out again at once.
         for reservation in stale:
             await _stop_gate(reservation)
+        for sale_id, held in release.items():
+            await stock.release(redis(), sale_id, held)
     except RedisError as error:
         log.warning("the gate can't be told what was refused: %s", error)
 
 
 async def _stop_gate(reservation: Reservation) -> None:
-    sale = await catalogue.get(reservation.sale_id)
-    if sale is not None and await stock.fence(redis(), sale.id, sale.epoch):
+    if await stock.fence(redis(), reservation.sale_id, reservation.epoch):
         log.error(
             "sale %s: the gate gave out units %s, which the ledger refuses; it is stopped until it is rebuilt",
-            sale.sku,
+            reservation.sale_id,
             reservation.units,
         )
 

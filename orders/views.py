@@ -47,7 +47,8 @@ async def me(request: HttpRequest, sku: str) -> HttpResponseBase:
     try:
         history = await history_of(shopper, [showing.sale.id], only_these=True)
     except HistoryUnknown:
-        return _panel(request, showing, panel.ready(showing.sale, shopper, HISTORY_UNKNOWN.message), 503)
+        # Not a panel: what is on show stays there, and the page asks again.
+        return plain_error(request.path, HISTORY_UNKNOWN.status, "SALE_NOT_READY", HISTORY_UNKNOWN.message)
     if notice == ANSWERS[Refusal.NAME_NEEDED].message and shopper.is_guest and not showing.sale.guests_allowed:
         return _panel(request, showing, panel.signed_out(showing.sale, notice))
     is_pending = bool(history.visible) and history.visible[0].status is OrderStatus.PENDING

@@ -22,6 +22,7 @@ from orders.rebuild import RebuildImpossible, rebuild
 from orders.reconciliation import Reconciler
 from orders.recovery import finish_pending
 from sales import backoffice, catalogue, publishing, stock
+from sales.backoffice import LedgerAway
 from sales.gate import Levels
 from sales.keys import WORKER_HEARTBEAT
 from sales.published import PublishedSale
@@ -67,8 +68,12 @@ class Worker:
         await redis().set(WORKER_HEARTBEAT, to_ms(datetime.now(UTC)), ex=HEARTBEAT_SECONDS)
 
     async def _tend(self, sale: PublishedSale, levels: Levels, now: datetime, run_id: str) -> None:
-        if not levels.loaded or levels.epoch != sale.epoch or levels.run_id != run_id:
-            await rebuild(sale)
+        if _needs_rebuild(sale, levels, run_id):
+            # Looked at again: another worker may have done it while we were busy with other sales.
+            current = await catalogue.get(sale.id)
+            _, (levels,) = await stock.levels(redis(), [sale.id])
+            if current is not None and _needs_rebuild(current, levels, run_id):
+                await rebuild(current)
             return
         if levels.version < sale.version:
             await publishing.put_in_force(sale)
@@ -80,8 +85,13 @@ class Worker:
         try:
             await step()
         except RebuildImpossible as error:
-            log.warning("%s", error)
-        except (PyMongoError, RedisError, DatabaseError) as error:
+            log.info("%s", error)
+        except (PyMongoError, RedisError, DatabaseError, LedgerAway) as error:
             log.warning("%s: %s", what, str(error)[:200] or type(error).__name__)
         except Exception:
             log.exception("%s failed", what)
+
+
+def _needs_rebuild(sale: PublishedSale, levels: Levels, run_id: str) -> bool:
+    """Whether the gate is lost, of another epoch, or of an earlier run of its server and so perhaps from the past."""
+    return not levels.loaded or levels.epoch != sale.epoch or levels.run_id != run_id

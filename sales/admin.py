@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
@@ -36,8 +38,8 @@ class SaleForm(SaleModelForm):
 
     def clean_stock(self) -> int:
         wanted: int = self.cleaned_data["stock"]
-        if not self.instance.version:
-            return wanted
+        if not self.instance.version or "stock" not in self.changed_data:
+            return wanted  # nothing to ask the stores about: a pause must work while they are away
         try:
             taken = backoffice.units_taken(self.instance)
         except LedgerAway as error:
@@ -87,9 +89,13 @@ class SaleAdmin(SaleModelAdmin):
         return actions
 
     def save_model(self, request: HttpRequest, obj: Sale, form: SaleModelForm, change: bool) -> None:
-        asked_stock = obj.stock
+        if backoffice.save(obj):
+            # Once the row can be seen by others: if we die before we have published, the worker does.
+            transaction.on_commit(partial(self._publish, request, obj.pk, obj.stock))
+
+    def _publish(self, request: HttpRequest, sale_id: str, asked_stock: int) -> None:
         try:
-            published = backoffice.save_and_publish(obj)
+            published = backoffice.publish_saved(sale_id)
         except LedgerAway:
             self.message_user(
                 request,
@@ -105,7 +111,7 @@ class SaleAdmin(SaleModelAdmin):
                 messages.ERROR,
             )
             return
-        if published is None:
+        if published is None:  # a worker was quicker
             return
         if published.sale.stock != asked_stock:
             self.message_user(

@@ -6,7 +6,6 @@ from django.http import HttpRequest, HttpResponseBase
 
 from flashdrop.api import api
 from sales.board import current_board
-from sales.showing import products as render_products
 from sales.views import from_board, not_ready
 
 
@@ -16,7 +15,7 @@ async def products(request: HttpRequest) -> HttpResponseBase:
     board = await current_board()
     if not board.is_known:
         return not_ready(request, board)
-    return render_products(list(board.by_sku.values())).response(request)
+    return board.products.response(request)
 
 
 @api("GET")

@@ -1,7 +1,8 @@
 """From the back office's table to the ledger: what merchandisers save becomes what shoppers see.
 
-A row that needs publishing says so in the row itself, so that a save made while the ledger is away is not forgotten:
-the worker publishes it later.
+A row that needs publishing says so in the row itself, so that a save made while the ledger is away, or by a process
+that died before it had published, is not forgotten: the worker publishes it later. Whoever publishes reads the row
+under its lock, so that the last thing saved is the last thing published.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 
 from asgiref.sync import sync_to_async
+from django.db import transaction
 from pymongo.errors import DuplicateKeyError
 
 from flashdrop import loops
@@ -26,44 +28,61 @@ class LedgerAway(Exception):
 
 
 class SkuTaken(Exception):
-    """The ledger has another sale under this sku."""
+    """The ledger has another sale under this sku; the row is kept, and no longer marked as published."""
+
+
+def save(sale: Sale) -> bool:
+    """Save the row, marked for publishing when shoppers can see it or could before. Returns whether it was marked."""
+    sale.needs_publishing = sale.published or sale.version > 0
+    sale.save()
+    return sale.needs_publishing
+
+
+def publish_saved(sale_id: str) -> Published | None:
+    """Publish the row as it is now, and note in it what is in force. None when somebody else has done it.
+
+    Synchronous, for the admin, commands and the worker's thread; not inside a transaction, or others would not see the
+    row that this puts in force.
+
+    Raises:
+        LedgerAway: the row keeps its mark.
+        SkuTaken: the row is no longer marked as published.
+    """
+    with transaction.atomic():
+        sale = Sale.objects.select_for_update().filter(pk=sale_id, needs_publishing=True).first()
+        if sale is None:
+            return None
+        row = Sale.objects.filter(pk=sale_id)
+        try:
+            published = loops.run(lambda: publishing.publish(sale.settings()))
+        except DuplicateKeyError:
+            row.update(needs_publishing=False, published=False)
+        except PyMongoError as error:
+            log.warning("sale %s: saved, but the ledger can't be written: %s", sale.sku, error)
+            raise LedgerAway from error
+        else:
+            row.update(needs_publishing=False, version=published.sale.version, stock=published.sale.stock)
+            return published
+    raise SkuTaken
 
 
 def save_and_publish(sale: Sale) -> Published | None:
-    """Save the row; publish it when shoppers can see it, or could before. None when there was nothing to publish.
-
-    Synchronous, for the admin and commands. The row's stock is set to the one in force.
-
-    Raises:
-        LedgerAway: saved, not published.
-        SkuTaken: saved, and can't be published under this sku.
-    """
-    sale.needs_publishing = sale.published or sale.version > 0
-    sale.save()
-    if not sale.needs_publishing:
-        return None
-    try:
-        published = loops.run(lambda: publishing.publish(sale.settings()))
-    except DuplicateKeyError as error:
-        Sale.objects.filter(pk=sale.pk).update(needs_publishing=False, published=False)
-        raise SkuTaken from error
-    except PyMongoError as error:
-        log.warning("sale %s: saved, but the ledger can't be written: %s", sale.sku, error)
-        raise LedgerAway from error
-    _note_published(sale, published)
-    return published
+    """`save`, then `publish_saved`; for commands, outside of any transaction. None when nothing was to be published."""
+    return publish_saved(sale.pk) if save(sale) else None
 
 
 async def publish_outstanding() -> int:
     """Publish every row that still needs it. Returns how many there were. For the worker.
 
     Raises:
-        pymongo.errors.PyMongoError: the ledger is away; the rows keep their mark.
+        LedgerAway: the rows keep their mark.
     """
-    outstanding = [sale async for sale in Sale.objects.filter(needs_publishing=True)]
-    for sale in outstanding:
-        published = await publishing.publish(sale.settings())
-        await sync_to_async(_note_published)(sale, published)
+    outstanding = [pk async for pk in Sale.objects.filter(needs_publishing=True).values_list("pk", flat=True)]
+    for pk in outstanding:
+        try:
+            await sync_to_async(publish_saved)(pk)
+        except SkuTaken:
+            log.error("sale %s: not published, the ledger has another one under its sku", pk)
     return len(outstanding)
 
 
@@ -88,15 +107,3 @@ def units_taken(sale: Sale) -> int:
         return loops.run(ask)
     except PyMongoError as error:
         raise LedgerAway from error
-
-
-def _note_published(sale: Sale, published: Published) -> None:
-    rows = Sale.objects.filter(pk=sale.pk)
-    unchanged = rows.filter(updated_at=sale.updated_at).update(
-        needs_publishing=False, version=published.sale.version, stock=published.sale.stock
-    )
-    if unchanged:
-        sale.stock = published.sale.stock
-    else:
-        # Somebody saved meanwhile: what we published may have come after theirs. Once more, from the row as it is.
-        rows.update(needs_publishing=True)

@@ -14,20 +14,23 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from flashdrop.loops import PerLoop
-from flashdrop.mongo_client import PyMongoError
+from flashdrop.mongo_client import PyMongoError, mongo, within
+from flashdrop.prepared import Prepared
 from flashdrop.redis_client import RedisError, redis
 from sales import catalogue, stock
 from sales.gate import Levels
 from sales.hub import hub
 from sales.published import PublishedSale
-from sales.showing import Phase, Showing
+from sales.showing import Phase, Showing, render_products
 
 REFRESH_SECONDS = 0.2
 SETTINGS_SECONDS = 1.0
 # Longer than this without an answer from the gate, and what the board shows is no longer the truth.
 STALE_SECONDS = 1.0
-# The ledger's settings are good for longer: the gate holds the same and decides.
+# How long the first request may wait for the first look at the stores.
 FIRST_LOAD_SECONDS = 5.0
+# Longer than this without an answer from the ledger, and there may be sales that the board has not heard of.
+COMPLETE_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -36,16 +39,27 @@ class Board:
 
     def __init__(self) -> None:
         self.by_sku: dict[str, Showing] = {}
+        self.products: Prepared = render_products([])
+        """The list of everything on show."""
         self.is_known = False
-        """Whether the ledger's sales have been read at least once."""
+        """Whether the ledger's sales have been read at least once, and shown since."""
+        self._was_read = False
+        self._read_at = float("-inf")
         self.sales: dict[str, PublishedSale] = {}
-        """The ledger's published settings, by sale id."""
+        """The ledger's settings of every sale, withdrawn ones too, by sale id."""
+        self.sale_named: dict[str, PublishedSale] = {}
+        """The same by sku: what a purchase asks the gate about, whatever is on show."""
         self._settings_at = float("-inf")
         self._levels_at = float("-inf")
         self._clock_offset = timedelta()
         self._task: asyncio.Task[None] | None = None
         self._first = asyncio.Event()
         self._reload = asyncio.Event()
+
+    @property
+    def knows_every_sale(self) -> bool:
+        """Whether a sale that the board doesn't have doesn't exist; false when the ledger has not answered for long."""
+        return self.is_known and time.monotonic() - self._read_at < COMPLETE_SECONDS
 
     @property
     def age_seconds(self) -> float:
@@ -106,6 +120,7 @@ class Board:
                 await self.refresh()
             except Exception:
                 log.exception("refreshing the board failed")
+                self._show({})  # what isn't known must not be shown
             self._first.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._reload.wait(), self._pause_seconds())
@@ -117,6 +132,7 @@ class Board:
         edges = [
             (edge - now).total_seconds()
             for sale in self.sales.values()
+            if sale.published
             for edge in (sale.opens_at, sale.closes_at)
             if edge > now
         ]
@@ -124,19 +140,20 @@ class Board:
 
     async def _refresh_settings(self) -> None:
         try:
-            async with asyncio.timeout(STALE_SECONDS):
-                sales = await catalogue.every()
+            sales = await within(STALE_SECONDS, catalogue.every())
         except (PyMongoError, TimeoutError) as error:
             log.warning("the ledger's settings can't be read: %s", error)
             # Once in a while, not at every refresh: the gate's levels must not wait for it.
             self._settings_at = time.monotonic()
             return
-        self.sales = {sale.id: sale for sale in sales if sale.published}
+        self.sales = {sale.id: sale for sale in sales}
+        self.sale_named = {sale.sku: sale for sale in sales}
         self._settings_at = time.monotonic()
-        self.is_known = True
+        self._was_read = True
+        self._read_at = time.monotonic()
 
     async def _ask_levels(self) -> dict[str, Levels]:
-        ids = list(self.sales)
+        ids = [sale.id for sale in self.sales.values() if sale.published]
         try:
             async with asyncio.timeout(STALE_SECONDS):
                 now, answered = await stock.levels(redis(), ids)
@@ -151,6 +168,8 @@ class Board:
         now = self.now()
         shown = {}
         for sale in self.sales.values():
+            if not sale.published:
+                continue
             before = self.by_sku.get(sale.sku)
             after = Showing.of(sale, levels.get(sale.id), now)
             if before is not None and before.state == after.state:
@@ -162,10 +181,21 @@ class Board:
         for sku, before in self.by_sku.items():
             if sku not in shown and hub().has_viewers(before.sale.id):
                 hub().publish(before.sale.id, before.withdrawn(now).banner_html)
-        self.by_sku = shown
+        if shown != self.by_sku:
+            self.by_sku = shown
+            self.products = render_products(list(shown.values()))
+        self.is_known = self._was_read
 
 
-board: PerLoop[Board] = PerLoop(Board, Board.stop)
+def _new_board() -> Board:
+    # Made first, so that they are closed last.
+    mongo()
+    redis()
+    hub()
+    return Board()
+
+
+board: PerLoop[Board] = PerLoop(_new_board, Board.stop)
 
 
 async def current_board() -> Board:

@@ -45,6 +45,7 @@ class Reservation:
     price_minor: int
     currency: str
     reserved_at: datetime
+    epoch: int
     version: int
     entry_id: str
     context: str
@@ -83,6 +84,14 @@ class Held:
 
     issued: int
     pending: int
+
+
+class Load(IntEnum):
+    """What became of a rebuilt gate; the numbers are the statuses in `lua/load.lua`."""
+
+    IN_FORCE = 1
+    SUPERSEDED = 0
+    UNSETTLED = -1
 
 
 class Publication(IntEnum):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
 from flashdrop.api import page
-from flashdrop.mongo_client import PyMongoError, mongo
+from flashdrop.mongo_client import PyMongoError, mongo, within
 from flashdrop.redis_client import RedisError, redis
 from sales.board import STALE_SECONDS, Board, current_board
 from sales.showing import Phase
 
 CHECK_SECONDS = 2.0
+log = logging.getLogger(__name__)
 
 
 @page("GET")
@@ -48,17 +50,22 @@ async def _redis_reason() -> str | None:
         async with asyncio.timeout(CHECK_SECONDS):
             await redis().ping()
     except (RedisError, TimeoutError) as error:
-        return f"Redis: {error or 'no answer in time'}"
+        log.warning("Redis is not ready: %r", error)
+        return "Redis does not answer"
     return None
 
 
 async def _mongo_reason() -> str | None:
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            await mongo().admin.command("ping")
+        await within(CHECK_SECONDS, _ping_mongo())
     except (PyMongoError, TimeoutError) as error:
-        return f"MongoDB: {str(error)[:200] or 'no answer in time'}"
+        log.warning("MongoDB is not ready: %r", error)
+        return "MongoDB does not answer"
     return None
+
+
+async def _ping_mongo() -> None:
+    await mongo().admin.command("ping")
 
 
 def _uncached(data: object, status: int) -> JsonResponse:

@@ -117,7 +117,7 @@ class Showing:
         """The status JSON with the time of day in it, at most `STATUS_FRESH_MS` old. Its ETag ignores the time."""
         if self._status is None or abs((now - self._status[0]).total_seconds()) * 1000 > STATUS_FRESH_MS:
             data = self.status_data | {"serverTime": iso_utc(now)}
-            self._status = (now, _json(data, validator=str(self.state)))
+            self._status = (now, _json(data, validator=encode(self.status_data)))
         return self._status[1]
 
     @cached_property
@@ -155,11 +155,12 @@ class Showing:
 
     @cached_property
     def product(self) -> Prepared:
-        return _json(self.product_data, validator=str(self.state))
+        return _json(self.product_data, validator=encode(self.product_data))
 
     @cached_property
     def stock(self) -> Prepared:
-        return _json({"availableStock": self.available, "totalStock": self.total}, validator=str(self.state))
+        data = {"availableStock": self.available, "totalStock": self.total}
+        return _json(data, validator=encode(data))
 
     def _older_clients_status(self, now: datetime) -> str:
         """The three words older clients know."""
@@ -168,9 +169,10 @@ class Showing:
         return "upcoming" if now < self.sale.opens_at else "active"
 
 
-def products(showings: list[Showing]) -> Prepared:
+def render_products(showings: list[Showing]) -> Prepared:
     """The list of all products on show."""
-    return _json([s.product_data for s in showings], validator=str([(s.sale.id, *s.state) for s in showings]))
+    data = [showing.product_data for showing in showings]
+    return _json(data, validator=encode(data))
 
 
 def _json(data: Any, validator: str) -> Prepared:

@@ -1,7 +1,7 @@
 """The gate: one typed function beside each stock script. Stock changes here and nowhere else.
 
-Each function is one atomic step in Redis and raises `redis.exceptions.RedisError` when the gate can't be asked; the
-outcome of a call that raised is unknown, and repeating it is safe.
+Functions that run a script are one atomic step in Redis. All raise `redis.exceptions.RedisError` when the gate can't be
+asked; the outcome of a call that raised is unknown, and repeating it is safe.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from redis.asyncio import Redis
+from redis.asyncio.lock import Lock
 
 from flashdrop import redis_client
 from flashdrop.envelope import from_ms
 from flashdrop.scripts import run_script
-from sales.gate import Answer, Held, Levels, Publication, Reservation, Verdict, Wish
+from sales.gate import Answer, Held, Levels, Load, Publication, Reservation, Verdict, Wish
 from sales.keys import sale_keys
 from sales.published import PublishedSale
 
@@ -28,6 +29,8 @@ SETTLED_ENTRY = "0-0"
 COUNTED_ENTRIES = 5000
 # What a rebuild that died half-way leaves behind goes away by itself.
 ASIDE_SECONDS = 600
+# A rebuild that dies keeps others waiting for at most this long; one that lives renews it.
+LEASE_SECONDS = 10.0
 
 
 async def reserve(client: Redis, sale_id: str, epoch: int, wishes: Sequence[Wish]) -> list[Answer]:
@@ -35,7 +38,7 @@ async def reserve(client: Redis, sale_id: str, epoch: int, wishes: Sequence[Wish
     args: list[str | int] = [epoch]
     for wish in wishes:
         args += (wish.order_id, wish.shopper_id, wish.quantity, int(wish.is_guest), wish.context)
-    now_ms, version, _, answers = await run_script(client, "reserve", sale_keys(sale_id), args)
+    now_ms, version, answers = await run_script(client, "reserve", sale_keys(sale_id), args)
     reserved_at = from_ms(now_ms)
     found = []
     for wish, answer in zip(wishes, answers, strict=True):
@@ -51,6 +54,7 @@ async def reserve(client: Redis, sale_id: str, epoch: int, wishes: Sequence[Wish
                 price_minor=int(price),
                 currency=currency,
                 reserved_at=reserved_at,
+                epoch=epoch,
                 version=version,
                 entry_id=entry_id,
                 context=wish.context,
@@ -91,7 +95,7 @@ async def publish(client: Redis, sale: PublishedSale, *, create: bool) -> tuple[
 
 
 async def fence(client: Redis, sale_id: str, epoch: int) -> bool:
-    """Stop a gate found to disagree with the ledger; it answers NOT_READY until it is rebuilt."""
+    """Stop a gate of `epoch` or older: it answers NOT_READY until it is rebuilt under a newer one."""
     return bool(await run_script(client, "fence", [sale_keys(sale_id).sale], [epoch]))
 
 
@@ -157,13 +161,14 @@ async def load(
     client: Redis,
     sale: PublishedSale,
     held: Iterable[tuple[str, str, tuple[int, ...], tuple[int, ...]]],
-) -> bool:
+) -> Load:
     """Put a gate in force that holds exactly `held`: shopper id, order id, units and slots of each order.
 
-    Built aside and swapped in one step, only over an older epoch. Returns whether it was. Pending entries are dropped,
-    so they must be settled first.
+    Built aside and swapped in one step, over a gate that was fenced and whose log is settled.
     """
     keys = sale_keys(sale.id)
+    # Asked for first: if the server restarts while we build, the gate shows an earlier run and is rebuilt.
+    (run_id,) = await run_ids(client, [sale.id])
     records: defaultdict[str, list[str]] = defaultdict(list)
     taken: set[int] = set()
     for shopper_id, order_id, units, slots in held:
@@ -174,13 +179,20 @@ async def load(
     await client.delete(shoppers_aside, returned_aside)
     for part in _runs(list(records.items())):
         await client.hset(shoppers_aside, mapping={shopper_id: ";".join(mine) for shopper_id, mine in part})
+        await client.expire(shoppers_aside, ASIDE_SECONDS)
     for gap in _runs([unit for unit in range(1, highest) if unit not in taken]):
         await client.zadd(returned_aside, {str(unit): unit for unit in gap})
-    for aside in (shoppers_aside, returned_aside):
-        await client.expire(aside, ASIDE_SECONDS)
-    (run_id,) = await run_ids(client, [sale.id])
+        await client.expire(returned_aside, ASIDE_SECONDS)
     args = [sale.epoch, highest + 1, len(taken), sale.version, *sale.gate_args(), run_id]
-    return bool(await run_script(client, "load", [*keys, shoppers_aside, returned_aside], args))
+    return Load(await run_script(client, "load", [*keys, shoppers_aside, returned_aside], args))
+
+
+def rebuild_lease(client: Redis, sale_id: str) -> Lock:
+    """Whoever holds it rebuilds the sale's gate, so that others don't do the same work and outrun each other.
+
+    It saves work and no more: epoch, floor and log are what keeps a wrong gate from being loaded.
+    """
+    return client.lock(f"{sale_keys(sale_id).sale}:rebuilding", timeout=LEASE_SECONDS, blocking=False)
 
 
 def _runs(items: Sequence[T], size: int = 1000) -> list[Sequence[T]]:
@@ -211,6 +223,7 @@ def _from_entry(sale_id: str, entry_id: str, fields: dict[str, str]) -> Reservat
         price_minor=int(fields["price"]),
         currency=fields["currency"],
         reserved_at=from_ms(int(fields["at"])),
+        epoch=int(fields["epoch"]),
         version=int(fields["version"]),
         entry_id=entry_id,
         context=fields["context"],

@@ -49,7 +49,7 @@ async def from_board(request: HttpRequest, sku: str, part: Callable[[Showing], P
 
 def not_found(request: HttpRequest, board: Board) -> HttpResponse:
     """404 for a sale that is not on show; 503 while nobody knows which sales there are."""
-    return handler404(request) if board.is_known else not_ready(request, board)
+    return handler404(request) if board.knows_every_sale else not_ready(request, board)
 
 
 def not_ready(request: HttpRequest, board: Board) -> HttpResponse:

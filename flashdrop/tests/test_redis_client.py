@@ -16,7 +16,7 @@ from flashdrop.embedded.process import Server, free_port
 from flashdrop.embedded.redis_server import start_redis
 from flashdrop.redis_client import Gate, RedisError, new_redis
 from sales import stock
-from sales.gate import Held, Publication, Verdict
+from sales.gate import Held, Load, Publication, Verdict
 from sales.tests.test_stock import sale_of, wish
 
 REDIS = Path(shutil.which("redis-server") or "redis-server")
@@ -41,7 +41,8 @@ async def sells(client: Gate) -> None:
         assert await stock.release(client, sale.id, [("s-b", "b")]) == [1]
         assert await stock.held_by(client, [sale.id], "s-a") == {sale.id: [("a", entries[0].entry_id)]}
         assert await stock.held(client, sale.id) == Held(1, 0)
-        assert await stock.load(client, replace(sale, epoch=2), [("s", "x", (2,), (1,))])
+        await stock.fence(client, sale.id, 1)
+        assert await stock.load(client, replace(sale, epoch=2), [("s", "x", (2,), (1,))]) is Load.IN_FORCE
         _, (levels,) = await stock.levels(client, [sale.id])
         assert (levels.epoch, levels.available) == (2, 1)
         assert await stock.run_ids(client, [sale.id]) == [levels.run_id]

@@ -11,7 +11,7 @@ import pytest
 
 from conftest import settings_of
 from sales import stock
-from sales.gate import Publication, Reservation, Verdict, Wish
+from sales.gate import Load, Publication, Reservation, Verdict, Wish
 from sales.keys import sale_keys
 from sales.published import PublishedSale
 
@@ -134,7 +134,7 @@ async def test_another_epoch_or_no_gate_is_not_ready(gate: Any) -> None:
     sale = await opened(gate)
     assert await verdicts(gate, replace(sale, epoch=2), wish("a")) == [Verdict.NOT_READY]
     assert await verdicts(gate, sale_of(), wish("a")) == [Verdict.NOT_READY]
-    assert await stock.fence(gate, sale.id, 7) is False
+    assert await stock.fence(gate, sale.id, 0) is False
     assert await stock.fence(gate, sale.id, 1) is True
     assert await verdicts(gate, sale, wish("a")) == [Verdict.NOT_READY]
 
@@ -200,21 +200,43 @@ async def test_load_swaps_in_the_ledgers_state_over_an_older_epoch_only(gate: An
     for name in "abc":
         await granted(gate, sale, wish(name))
     rebuilt = replace(sale, epoch=2, version=4)
-    assert await stock.load(gate, rebuilt, [("s", "x", (2,), (1,)), ("s", "y", (4,), (2,)), ("t", "z", (5,), (1,))])
+    held = [("s", "x", (2,), (1,)), ("s", "y", (4,), (2,)), ("t", "z", (5,), (1,))]
+    assert await stock.load(gate, rebuilt, held) is Load.SUPERSEDED  # the gate still sells
+    await stock.fence(gate, sale.id, 1)
+    assert await stock.load(gate, rebuilt, held) is Load.UNSETTLED  # the log is not empty
+    for entry in await stock.pending(gate, sale.id):
+        await stock.confirm(gate, sale.id, [entry.entry_id])
+    assert await stock.load(gate, rebuilt, held) is Load.IN_FORCE
     assert await stock.pending_count(gate, sale.id) == 0
     assert await verdicts(gate, sale, wish("q")) == [Verdict.NOT_READY]
     assert await verdicts(gate, rebuilt, wish("q", "s"), wish("y", "s")) == [Verdict.LIMIT_EXCEEDED, Verdict.KNOWN]
     assert [(await granted(gate, rebuilt, wish(name))).units for name in "mn"] == [(1,), (3,)]
     assert await verdicts(gate, rebuilt, wish("o")) == [Verdict.OUT_OF_STOCK]
-    assert not await stock.load(gate, rebuilt, [])
+    assert await stock.load(gate, rebuilt, []) is Load.SUPERSEDED
     assert (await stock.levels(gate, [sale.id]))[1][0].issued == 5
     assert await gate.ttl(sale_keys(sale.id).shoppers) == -1
 
 
 async def test_load_of_a_sale_without_orders_is_empty(gate: Any) -> None:
     sale = sale_of(stock=2, epoch=3)
-    assert await stock.load(gate, sale, [])
+    assert await stock.load(gate, sale, []) is Load.IN_FORCE
     assert [(await granted(gate, sale, wish(name))).units for name in "ab"] == [(1,), (2,)]
+
+
+async def test_a_rebuild_that_a_later_one_has_overtaken_is_not_loaded(gate: Any) -> None:
+    sale = await opened(gate, stock=5)
+    await stock.fence(gate, sale.id, 1)  # one rebuild begins, for epoch 2
+    await stock.fence(gate, sale.id, 2)  # and another, for epoch 3
+    assert await stock.load(gate, replace(sale, epoch=2), []) is Load.SUPERSEDED
+    assert await stock.load(gate, replace(sale, epoch=3), []) is Load.IN_FORCE
+    assert await stock.fence(gate, sale.id, 2) is False  # a late refusal of an older gate's unit
+    assert await verdicts(gate, replace(sale, epoch=3), wish("a")) == [Verdict.GRANTED]
+
+
+async def test_a_gate_that_was_stopped_is_not_created_anew(gate: Any) -> None:
+    sale = await opened(gate, stock=5)
+    await stock.fence(gate, sale.id, 1)
+    assert await stock.publish(gate, replace(sale, version=2), create=True) == (Publication.NOT_LOADED, 0)
 
 
 async def test_a_forgotten_script_is_loaded_again(gate: Any) -> None:

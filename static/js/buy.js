@@ -13,6 +13,7 @@
   const RETRY_MS = 1_500;
   const RETRY_MAX_MS = 15_000;
   let retries = 0;
+  let kept = ""; // the attempt of a try that came to nothing on the shop's side: pressing again repeats it
   let before = { state: null, hadFocus: false }; // the panel that the next one replaces
 
   const me = () => document.getElementById("me");
@@ -28,7 +29,8 @@
     if (form.dataset.prepared) return;
     form.dataset.prepared = "true";
     const attempt = form.elements.attempt;
-    attempt.value = newAttempt();
+    attempt.value = kept || newAttempt();
+    kept = "";
     // Another quantity is another wish, not a repetition.
     form.elements.quantity.addEventListener("change", () => (attempt.value = newAttempt()));
   }
@@ -67,6 +69,7 @@
       event.detail.shouldSwap = false; // nothing new; what is being read stays
     } else {
       retries = 0;
+      kept = event.detail.xhr.status === 503 ? (event.detail.requestConfig.elt.elements?.attempt?.value ?? "") : "";
     }
   }
 

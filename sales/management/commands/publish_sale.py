@@ -25,6 +25,8 @@ class Command(BaseCommand):
             raise CommandError("Saved, but the ledger can't be reached; the worker publishes it later.") from error
         except SkuTaken as error:
             raise CommandError(f"The ledger already has another sale {sku!r}.") from error
-        assert published is not None  # it is published, so there was something to publish
+        if published is None:
+            self.stdout.write(f"{sku}: a worker has just published it.")
+            return
         force = "in force" if published.in_force else "the worker puts it in force when the gate is back"
         self.stdout.write(f"{sku}: version {published.sale.version}, stock {published.sale.stock}; {force}.")

@@ -46,18 +46,18 @@ async def mongodb_stopped_long(scene: Scene) -> None:
     await _stopped(scene.cluster.mongo, STOPPED_SECONDS if scene.is_quick else LONG_STOPPED_SECONDS)
 
 
-@fault("mongodb-stopped-and-web-killed", settles_in=30)
-async def mongodb_stopped_and_web_killed(scene: Scene) -> None:
-    """SIGSTOP of MongoDB for 5 s, and SIGKILL of every web worker while shoppers wait for their orders."""
+@fault("mongodb-and-web-killed", settles_in=30)
+async def mongodb_and_web_killed(scene: Scene) -> None:
+    """MongoDB hangs; while shoppers wait, every web worker is killed, and then MongoDB with all that it was sent."""
     mongo = scene.cluster.mongo
     mongo.signal(signal.SIGSTOP)
-    try:
-        await asyncio.sleep(QUICK_STOPPED_SECONDS)
-        for pid in scene.cluster.web.children():
-            os.kill(pid, signal.SIGKILL)
-        await asyncio.sleep(0 if scene.is_quick else STOPPED_SECONDS - QUICK_STOPPED_SECONDS)
-    finally:
-        mongo.signal(signal.SIGCONT)
+    await asyncio.sleep(QUICK_STOPPED_SECONDS)
+    for pid in scene.cluster.web.children():
+        os.kill(pid, signal.SIGKILL)
+    mongo.kill()
+    await asyncio.sleep(DOWN_SECONDS)
+    mongo.start()
+    await scene.cluster.mongo_takes_writes()
 
 
 @fault("mongodb-killed", settles_in=30)

@@ -169,11 +169,17 @@ def _wrong_retries(purchases: list[Answer], notes: list[str]) -> int:
 
 
 async def _unkept(answers: list[Answer], notes: list[str]) -> list[str]:
-    promised = {answer.order_id for answer in answers if answer.order_status == "pending" and answer.order_id}
+    """Orders that a client was told are reserved, and that the ledger doesn't have, or has with other units."""
+    pending = [answer for answer in answers if answer.order_status == "pending" and answer.order_id]
+    promised = {answer.order_id: answer.units for answer in pending if answer.order_id}
     standing = await ledger.find(sorted(promised)) if promised else {}
-    missing = sorted(promised - set(standing))
-    notes += [f"unkept: order {order_id}" for order_id in missing[:3]]
-    return missing
+    unkept = [
+        order_id
+        for order_id, units in sorted(promised.items())
+        if order_id not in standing or (standing[order_id].units and standing[order_id].units != units)
+    ]
+    notes += [f"unkept: order {order_id}" for order_id in unkept[:3]]
+    return unkept
 
 
 def _errors(answers: list[Answer]) -> dict[str, int]:

@@ -106,7 +106,7 @@ GUARDS = [
         "pending stream",
         "flashdrop.scripts",
         CHANGED_SCRIPT.format(before="  local mine = ", after="  redis.call('XDEL', KEYS[4], entry)\n  local mine = "),
-        "mongodb-stopped-and-web-killed",
+        "mongodb-and-web-killed",
         "unkept",
     ),
     Guard("idempotent order id", "orders.placing", RANDOM_ORDER_ID, "web-worker-killed", "wrong_retries"),

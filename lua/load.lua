@@ -35,6 +35,8 @@ local IN_FORCE, SUPERSEDED, UNSETTLED = 1, 0, -1
 
 local sale = redis.call('HMGET', KEYS[1], 'epoch', 'floor')
 local outcome = IN_FORCE
+-- Lowered while no gate could say what is held: never below the highest unit that is.
+local stock = math.max(tonumber(ARGV[5]), tonumber(ARGV[2]) - 1)
 if sale[1] or tonumber(sale[2] or 0) > tonumber(ARGV[1]) then outcome = SUPERSEDED
 elseif redis.call('XLEN', KEYS[4]) > 0 then outcome = UNSETTLED end
 if outcome ~= IN_FORCE then
@@ -49,7 +51,7 @@ for i = 5, 6 do
   end
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'floor', ARGV[1], 'next', ARGV[2], 'issued', ARGV[3], 'version', ARGV[4],
-  'stock', ARGV[5], 'limit', ARGV[6], 'price', ARGV[7], 'currency', ARGV[8], 'opens', ARGV[9],
+  'stock', string.format('%.0f', stock), 'limit', ARGV[6], 'price', ARGV[7], 'currency', ARGV[8], 'opens', ARGV[9],
   'closes', ARGV[10], 'paused', ARGV[11], 'guests', ARGV[12], 'published', ARGV[13],
   'run_id', ARGV[14])
 return IN_FORCE

@@ -295,5 +295,19 @@ async def test_a_lowered_stock_is_told_to_whoever_lowered_it(publish: Publish) -
     assert await holds(published.sale)
 
 
+async def test_stock_lowered_while_the_gate_was_lost_is_corrected_to_what_was_sold(publish: Publish) -> None:
+    settings = settings_of(stock=10)
+    sale = await publish(settings)
+    for _ in range(4):
+        await place(shopper(), sale.sku, 1, None)
+    await redis().delete(*sale_keys(sale.id))
+    await publishing.publish(replace(settings, stock=2))
+    await Worker().round()
+    current = await catalogue.get(sale.id)
+    assert current is not None and current.stock == 4
+    assert (await stock.levels(redis(), [sale.id]))[1][0].available == 0
+    assert await holds(current)
+
+
 def _settings(sale: PublishedSale, **changes: Any) -> SaleSettings:
     return SaleSettings(**{name: getattr(sale, name) for name in ("id", *catalogue.SETTINGS)} | changes)

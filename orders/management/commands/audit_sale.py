@@ -1,14 +1,19 @@
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from flashdrop import loops
 from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import RedisError
-from orders.audit import Audit, audit
+from orders.audit import Audit, Finding, audit
+from orders.repair import plan, repair
 from sales import catalogue
+
+T = TypeVar("T")
+LISTED = 5
 
 
 class Command(BaseCommand):
@@ -16,24 +21,53 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("sku", nargs="?", help="one sale; all of them when left out")
+        parser.add_argument(
+            "--repair",
+            action="store_true",
+            help="print what can safely be made good: pending orders, a wrong gate, sales.available; never an order",
+        )
+        parser.add_argument("--yes", action="store_true", help="with --repair: do it, and audit again")
 
-    def handle(self, *args: Any, sku: str | None = None, **options: Any) -> None:
-        async def work() -> list[Audit]:
-            sales = [sale for sale in await catalogue.every() if sku in (None, sale.sku)]
-            return [await audit(sale) for sale in sales]
-
-        try:
-            audits = loops.run(work)
-        except (PyMongoError, RedisError) as error:
-            raise CommandError(f"A store can't be asked: {error}") from error
+    def handle(self, *args: Any, sku: str | None = None, repair: bool, yes: bool, **options: Any) -> None:
+        if yes and not repair:
+            raise CommandError("--yes goes with --repair.", returncode=2)
+        audits = self._audits(sku)
         if sku and not audits:
             raise CommandError(f"The ledger has no sale {sku!r}.")
         if not audits:
             self.stdout.write("The ledger has no sales.")
         for found in audits:
             self._print(found)
+            if repair:
+                self._print_plan(found)
+        if repair and yes:
+            audits = [self._repaired(found) for found in audits]
         if not all(found.holds for found in audits):
             raise CommandError("A promise is broken.", returncode=1)
+        if repair and any(plan(found) for found in audits):
+            raise CommandError("There is something to repair.", returncode=1)
+
+    def _audits(self, sku: str | None) -> list[Audit]:
+        async def work() -> list[Audit]:
+            sales = [sale for sale in await catalogue.every() if sku in (None, sale.sku)]
+            return [await audit(sale) for sale in sales]
+
+        return _asked(work)
+
+    def _repaired(self, found: Audit) -> Audit:
+        """The audit after the repair; `found` itself when there was nothing to do."""
+        if not plan(found):
+            return found
+
+        async def work() -> tuple[list[str], Audit]:
+            told = await repair(found.sale)
+            return told, await audit(found.sale)
+
+        told, after = _asked(work)
+        for line in told:
+            self.stdout.write(f"  {line}")
+        self._print(after)
+        return after
 
     def _print(self, found: Audit) -> None:
         self.stdout.write(f"{found.sale.name} ({found.sale.sku})")
@@ -41,3 +75,28 @@ class Command(BaseCommand):
         for finding in found.findings:
             verdict = self.style.SUCCESS("holds ") if finding.holds else self.style.ERROR("BROKEN")
             self.stdout.write(f"  {verdict}  {finding.promise:<{width}}  {finding.figures}")
+            self._print_offenders(finding)
+
+    def _print_offenders(self, finding: Finding) -> None:
+        for line in finding.offenders[:LISTED]:
+            self.stdout.write(f"            {line}")
+        if len(finding.offenders) > LISTED:
+            self.stdout.write(f"            and {len(finding.offenders) - LISTED} more")
+
+    def _print_plan(self, found: Audit) -> None:
+        steps = plan(found)
+        nothing = "  Nothing to repair." if found.holds else "  Nothing that can be repaired safely."
+        self.stdout.write("  To repair:" if steps else nothing)
+        for step in steps:
+            self.stdout.write(f"    {step.what}")
+        if found.ledger_damage:
+            self.stdout.write("  A person must decide; no order is touched. The ledger itself breaks promise 1 or 2:")
+            for line in found.ledger_damage:
+                self.stdout.write(f"    {line}")
+
+
+def _asked(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    try:
+        return loops.run(work)
+    except (PyMongoError, RedisError) as error:
+        raise CommandError(f"A store can't be asked: {error}") from error

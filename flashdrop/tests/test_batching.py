@@ -249,3 +249,23 @@ async def test_a_failure_nobody_waits_for_makes_no_warning() -> None:
     finally:
         loop.set_exception_handler(before)
     assert [one for one in complaints if isinstance(one.get("exception"), Ours)] == []
+
+
+async def test_what_nobody_waits_for_is_left_out_where_that_was_asked_for() -> None:
+    trips = Trips()
+    batcher: Batcher[int, str] = Batcher(trips.flush, max_in_flight=1, skips_abandoned=True)
+    first = batcher.submit(1)
+    await turns()
+    gone, kept = batcher.submit(2), batcher.submit(3)
+    gone.cancel()
+    trips.landing.set()
+    assert [await first, await kept] == ["r1", "r3"]
+    assert trips.batches == [[1], [3]]
+
+
+async def test_a_batch_that_nobody_waits_for_does_not_fly() -> None:
+    trips = Trips()
+    batcher: Batcher[int, str] = Batcher(trips.flush, skips_abandoned=True)
+    batcher.submit(1).cancel()
+    await batcher.drain()
+    assert trips.batches == []

@@ -266,3 +266,27 @@ def test_the_front_page_shows(on_show: list[Showing], featured: Showing | None) 
     for showings in (on_show, on_show[::-1]):
         fresh.by_sku = {showing.sale.sku: showing for showing in showings}
         assert fresh.featured() is featured
+
+
+async def test_a_refresh_that_fails_in_an_unforeseen_way_shows_nothing_as_on_sale(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the board can't know it must not go on saying."""
+    sale = await publish()
+    own = Board()
+    await own.refresh()
+    assert own.by_sku[sale.sku].phase is Phase.ACTIVE
+
+    async def broken() -> None:
+        raise ValueError("something nobody thought of")
+
+    monkeypatch.setattr(own, "refresh", broken)
+    own.start()
+    try:
+
+        async def closed() -> bool:
+            return own.by_sku[sale.sku].phase is Phase.NOT_READY
+
+        await eventually(closed)
+    finally:
+        await own.stop()

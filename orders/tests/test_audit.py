@@ -5,7 +5,6 @@ On a database of each store that no other test's worker looks after.
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -18,7 +17,7 @@ import redis as sync_redis
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from conftest import MONGO_PORT, VALKEY_PORT, settings_of, shopper
+from conftest import MONGO_PORT, VALKEY_PORT, settings_of
 from flashdrop import loops, mongo_client, redis_client
 from flashdrop.config import config
 from flashdrop.mongo_client import collection, database
@@ -28,12 +27,13 @@ from orders import ledger
 from orders import repair as repair_module
 from orders.audit import audit
 from orders.indexes import ensure_indexes
-from orders.order import Order, context_of, pending_order
+from orders.order import Order, pending_order
 from orders.recovery import finish_pending
 from orders.repair import plan
+from orders.tests.test_recovery import reserved
 from orders.worker import GRACE_SECONDS
 from sales import catalogue, publishing, stock
-from sales.gate import Reservation, Wish
+from sales.gate import Reservation
 from sales.keys import sale_keys
 from sales.published import PublishedSale, SaleSettings
 
@@ -64,17 +64,6 @@ def apart(stores: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 async def opened(**changes: Any) -> PublishedSale:
     return (await publishing.publish(settings_of(**changes))).sale
-
-
-async def reserved(sale: PublishedSale, count: int = 1) -> list[Reservation]:
-    """Reservations whose web process died before it wrote a line to the ledger."""
-    wishes = []
-    for _ in range(count):
-        someone = shopper()
-        context = context_of(sale.sku, someone.name, someone.session_id, None)
-        wishes.append(Wish(secrets.token_hex(12), someone.id, 1, False, context))
-    answers = await stock.reserve(redis(), sale.id, sale.epoch, wishes)
-    return [answer.reservation for answer in answers if answer.reservation]
 
 
 async def bought(sale: PublishedSale, count: int = 1) -> list[Reservation]:

@@ -8,8 +8,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from flashdrop import envelope
-from flashdrop.errors import API_PREFIX, plain_error
+from flashdrop.errors import plain_error
 from flashdrop.lean import hot
 from flashdrop.ratelimit import limited
 
@@ -67,6 +66,3 @@ def api(*methods: str) -> Callable[[AsyncView], AsyncView]:
         return hot(allow(*methods)(limited(view)))
 
     return decorate
-
-
-__all__ = ["API_PREFIX", "allow", "api", "by_method", "envelope", "page"]

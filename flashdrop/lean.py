@@ -24,7 +24,7 @@ from django.http.request import HttpHeaders, validate_host
 from django.urls import Resolver404, ResolverMatch, resolve
 from django.utils.datastructures import CaseInsensitiveMapping
 
-from flashdrop import envelope, metrics
+from flashdrop import metrics
 from flashdrop.config import config
 from flashdrop.errors import bad_host, bad_request, payload_too_large, server_error
 from flashdrop.prepared import SECURITY_HEADERS_RAW, PreparedResponse
@@ -207,6 +207,3 @@ def _messages(response: HttpResponseBase) -> tuple[dict[str, Any], dict[str, Any
         "headers": headers + SECURITY_HEADERS_RAW,
     }
     return start, {"type": "http.response.body", "body": content}
-
-
-__all__ = ["MAX_BODY_BYTES", "LeanHandler", "LeanRequest", "envelope", "hot"]

@@ -63,8 +63,9 @@ async def _beyond_settings(sale: PublishedSale, reservations: Sequence[Reservati
         return
     for reservation in invented:
         await ledger.give_up(pending_order(reservation), reservation.reserved_at)
-    await stock.release(redis(), sale.id, [(one.shopper_id, one.order_id) for one in invented])
+    # Stopped first: what is released would be handed out again at once.
     await stock.fence(redis(), sale.id, max(one.epoch for one in invented))
+    await stock.release(redis(), sale.id, [(one.shopper_id, one.order_id) for one in invented])
 
 
 def _is_invented(sale: PublishedSale, reservation: Reservation) -> bool:

@@ -50,6 +50,7 @@ class Board:
         self.sale_named: dict[str, PublishedSale] = {}
         """The same by sku: what a purchase asks the gate about, whatever is on show."""
         self._settings_at = float("-inf")
+        self._woken_at = float("-inf")
         self._levels_at = float("-inf")
         self._clock_offset = timedelta()
         self._task: asyncio.Task[None] | None = None
@@ -88,9 +89,14 @@ class Board:
             await asyncio.wait_for(self._first.wait(), FIRST_LOAD_SECONDS)
 
     def ask_for_settings(self) -> None:
-        """Read the ledger's settings at the next refresh instead of waiting for their turn."""
+        """Read the ledger's settings at the next refresh instead of waiting for their turn, and refresh now.
+
+        A stampede that hears "not ready" asks thousands of times a second; the stores hear of it once in a refresh.
+        """
         self._settings_at = float("-inf")
-        self._reload.set()
+        if time.monotonic() - self._woken_at >= REFRESH_SECONDS:
+            self._woken_at = time.monotonic()
+            self._reload.set()
 
     def featured(self) -> Showing | None:
         """The sale for the front page: the one running, else the next to open, else the last that was open."""
@@ -120,7 +126,7 @@ class Board:
                 await self.refresh()
             except Exception:
                 log.exception("refreshing the board failed")
-                self._show({})  # what isn't known must not be shown
+                self._close()
             self._first.set()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._reload.wait(), self._pause_seconds())
@@ -164,9 +170,17 @@ class Board:
         self._levels_at = time.monotonic()
         return dict(zip(ids, answered, strict=True))
 
+    def _close(self) -> None:
+        """What isn't known must not be shown as on sale; nor may the board's task end over it."""
+        try:
+            self._show({})
+        except Exception:
+            log.exception("telling the viewers that the board is closed failed")
+
     def _show(self, levels: dict[str, Levels]) -> None:
         now = self.now()
-        shown = {}
+        shown: dict[str, Showing] = {}
+        news: list[Showing] = []
         for sale in self.sales.values():
             if not sale.published:
                 continue
@@ -176,15 +190,16 @@ class Board:
                 shown[sale.sku] = before
                 continue
             shown[sale.sku] = after
-            if hub().has_viewers(sale.id):
-                hub().publish(sale.id, after.banner_html)
-        for sku, before in self.by_sku.items():
-            if sku not in shown and hub().has_viewers(before.sale.id):
-                hub().publish(before.sale.id, before.withdrawn(now).banner_html)
+            news.append(after)
+        news += [before.withdrawn(now) for sku, before in self.by_sku.items() if sku not in shown]
         if shown != self.by_sku:
             self.by_sku = shown
             self.products = render_products(list(shown.values()))
         self.is_known = self._was_read
+        # Last: whatever fails while rendering, the requests that come now are answered by the new state.
+        for showing in news:
+            if hub().has_viewers(showing.sale.id):
+                hub().publish(showing.sale.id, showing.banner_html)
 
 
 def _new_board() -> Board:

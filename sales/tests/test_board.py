@@ -12,6 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 import sales.board
+import sales.showing
 from conftest import Publish, eventually, settings_of
 from flashdrop import mongo_client
 from flashdrop.config import config
@@ -20,6 +21,7 @@ from flashdrop.redis_client import new_redis
 from sales import publishing, stock
 from sales.board import Board, board
 from sales.gate import Levels, Wish
+from sales.hub import Viewer, hub
 from sales.published import PublishedSale
 from sales.showing import Phase, Showing, phase_at
 
@@ -290,3 +292,34 @@ async def test_a_refresh_that_fails_in_an_unforeseen_way_shows_nothing_as_on_sal
         await eventually(closed)
     finally:
         await own.stop()
+
+
+async def test_a_stampede_of_not_ready_wakes_the_board_once_in_a_refresh() -> None:
+    own = Board()
+    own.ask_for_settings()
+    assert own._reload.is_set()
+    own._reload.clear()
+    for _ in range(1000):
+        own.ask_for_settings()
+    assert not own._reload.is_set()
+
+
+async def test_a_banner_that_cannot_be_rendered_does_not_keep_requests_from_the_truth(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Viewers hear nothing then; whoever asks is told, and the board goes on."""
+    sale = await publish()
+    own = Board()
+    await own.refresh()
+
+    def broken(name: str, context: Any) -> str:
+        raise ValueError("no such template")
+
+    monkeypatch.setattr(sales.showing, "render_to_string", broken)
+    viewer = Viewer(lambda text: asyncio.sleep(0), lambda code: asyncio.sleep(0))
+    hub().join(sale.id, viewer)
+    try:
+        own._close()
+    finally:
+        hub().leave(sale.id, viewer)
+    assert own.by_sku[sale.sku].phase is Phase.NOT_READY

@@ -13,7 +13,7 @@ stock_handler: Any = get_asgi_application()  # sets Django up; what follows need
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
-from flashdrop import loops  # noqa: E402
+from flashdrop import loops, metrics  # noqa: E402
 from flashdrop.lean import AsgiApp, LeanHandler, Receive, Scope, Send  # noqa: E402
 from flashdrop.urls import websocket_urlpatterns  # noqa: E402
 from orders.indexes import index_guard  # noqa: E402
@@ -25,6 +25,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            metrics.publisher()
             index_guard()
             await current_board()
             await send({"type": "lifespan.startup.complete"})
@@ -34,9 +35,10 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
             return
 
 
+lean_handler = LeanHandler(stock_handler)
 application: AsgiApp = ProtocolTypeRouter(
     {
-        "http": LeanHandler(stock_handler),
+        "http": lean_handler,
         "websocket": AllowedHostsOriginValidator(URLRouter(websocket_urlpatterns)),
         "lifespan": lifespan,
     }

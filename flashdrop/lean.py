@@ -2,8 +2,9 @@
 
 It runs ordinary Django async views and leaves out what costs thread hops: synchronous middleware, the request signals,
 `response.close` in a thread, and the building of META before anyone asks. Routing is Django's own resolver, remembered
-in a dictionary. Views opt in with `@hot`; every other URL goes to the stock handler. Both doors lead to the same room:
-`flashdrop/tests/test_lean.py` compares their answers.
+in a dictionary. Views opt in with `@hot`; every other URL goes to the stock handler. `flashdrop/wire.py` is a still
+shorter way to the same views. All doors lead to the same room: `flashdrop/tests/test_lean.py` and `test_wire.py`
+compare their answers.
 """
 
 from __future__ import annotations
@@ -11,23 +12,22 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from functools import cached_property
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
+from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpResponseBase, QueryDict
 from django.http.cookie import parse_cookie
 from django.http.multipartparser import MultiPartParserError
 from django.http.request import HttpHeaders, validate_host
-from django.urls import Resolver404, ResolverMatch, resolve
-from django.utils.datastructures import CaseInsensitiveMapping
+from django.urls import Resolver404, resolve
 
 from flashdrop import metrics
 from flashdrop.config import config
 from flashdrop.errors import bad_host, bad_request, payload_too_large, server_error
-from flashdrop.prepared import SECURITY_HEADERS_RAW, PreparedResponse
+from flashdrop.responses import as_messages
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -53,6 +53,58 @@ def hot(view: View) -> View:
     return view
 
 
+def runs_at_once(view: View) -> View:
+    """Mark a hot view for GET that needs nothing but memory, so that no task has to be made for it.
+
+    It may still have to wait now and then (for the board's first look at the stores). It then gives way with
+    `asyncio.sleep(0)` before anything that needs a task, and is run once more in one.
+    """
+    view.at_once = True  # type: ignore[attr-defined]
+    return view
+
+
+class Route:
+    """A hot view with the arguments of one path, and what is counted of it."""
+
+    __slots__ = ("is_at_once", "kwargs", "name", "view")
+
+    def __init__(self, name: str, view: Callable[..., Coroutine[Any, Any, HttpResponseBase]], kwargs: Any) -> None:
+        self.name = name
+        self.view = view
+        self.kwargs = kwargs
+        self.is_at_once = getattr(view, "at_once", False)
+
+
+class LeanHeaders(Mapping[str, str]):
+    """A request's headers, each decoded when it is asked for; names in any case."""
+
+    __slots__ = ("_raw",)
+
+    def __init__(self, raw: dict[bytes, bytes]) -> None:
+        self._raw = raw
+
+    def __getitem__(self, name: str) -> str:
+        return self._raw[_raw_name(name)].decode("latin1")
+
+    def get(self, name: str, default: Any = None) -> Any:
+        value = self._raw.get(_raw_name(name))
+        return default if value is None else value.decode("latin1")
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and _raw_name(name) in self._raw
+
+    def __iter__(self) -> Iterator[str]:
+        return (name.decode("latin1") for name in self._raw)
+
+    def __len__(self) -> int:
+        return len(self._raw)
+
+
+@lru_cache(256)
+def _raw_name(name: str) -> bytes:
+    return name.lower().encode("latin1")
+
+
 class LeanRequest(ASGIRequest):
     """An `ASGIRequest` that parses nothing until it is asked."""
 
@@ -75,14 +127,25 @@ class LeanRequest(ASGIRequest):
     @cached_property
     def headers(self) -> HttpHeaders:
         raw = self.scope["headers"]
-        found = {name.decode("latin1"): value.decode("latin1") for name, value in raw}
-        if len(found) < len(raw):  # a repeated header: let Django join them
+        by_name = dict(raw)
+        if len(by_name) < len(raw):  # a repeated header: let Django join them
             return HttpHeaders(self.META)
-        return CaseInsensitiveMapping(found)  # type: ignore[return-value]
+        return LeanHeaders(by_name)  # type: ignore[return-value]
 
     @property
     def body(self) -> bytes:
         return self._lean_body
+
+    @cached_property
+    def GET(self) -> QueryDict:  # type: ignore[override]  # noqa: N802
+        return QueryDict(self.scope["query_string"].decode())
+
+    @cached_property
+    def POST(self) -> QueryDict:  # type: ignore[override]  # noqa: N802
+        if self.headers.get("Content-Type", "") == "application/x-www-form-urlencoded":
+            return QueryDict(self._lean_body)
+        self.META  # noqa: B018  # the whole request is needed: anything rarer is Django's to parse
+        return self._get_post()  # type: ignore[no-any-return]
 
     @cached_property
     def COOKIES(self) -> dict[str, str]:  # type: ignore[override]  # noqa: N802
@@ -102,65 +165,80 @@ class LeanHandler:
 
     def __init__(self, fallback: AsgiApp) -> None:
         self._fallback = fallback
-        self._routes: dict[str, ResolverMatch] = {}
+        self._routes: dict[str, Route] = {}
         self._hosts: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        match = self._routes.get(scope["path"]) or self._resolve(scope["path"])
-        if match is None or scope.get("root_path"):
+        route = self.route(scope["path"])
+        if route is None or scope.get("root_path"):
             await self._fallback(scope, receive, send)
             return
         started = time.perf_counter()
         try:
-            response = await self._answer(match, scope, receive)
+            response = await self._checked(route, scope, receive)
         except ClientGone:
             return
-        status = response.status_code
-        if isinstance(response, PreparedResponse):
-            start, body = response.messages()
-        else:
-            start, body = _messages(response)
-        metrics.observe_request(match.route, scope["method"], status, time.perf_counter() - started)
+        start, body = as_messages(response)
+        metrics.observe_request(route.name, scope["method"], response.status_code, time.perf_counter() - started)
         await send(start)
         await send(body)
 
-    def _resolve(self, path: str) -> ResolverMatch | None:
+    def route(self, path: str) -> Route | None:
+        """The hot view behind a path, None where there is none."""
+        known = self._routes.get(path)
+        if known is not None:
+            return known
         try:
             match = resolve(path)
         except Resolver404:
             return None
         if not getattr(match.func, "hot", False):
             return None
+        route = Route(match.route, match.func, match.kwargs)
         if len(self._routes) >= MAX_REMEMBERED_PATHS:
             self._routes.clear()
         if len(path) <= MAX_REMEMBERED_PATH_LENGTH:
-            self._routes[path] = match
-        return match
+            self._routes[path] = route
+        return route
 
-    async def _answer(self, match: ResolverMatch, scope: Scope, receive: Receive) -> HttpResponseBase:
-        request: HttpRequest | None = None
+    async def respond(self, route: Route, request: LeanRequest) -> HttpResponseBase:
+        """The view's response, or the answer to what went wrong in it."""
         try:
-            if not self._host_allowed(scope):
-                return bad_host(scope["path"])
-            body = b"" if scope["method"] in ("GET", "HEAD") else await read_body(scope, receive)
-            request = LeanRequest(scope, body)
-            response: HttpResponseBase = await match.func(request, **match.kwargs)
+            return await route.view(request, **route.kwargs)
+        except Exception as error:
+            return self._failure(error, route, request)
+
+    def respond_at_once(self, route: Route, request: LeanRequest) -> HttpResponseBase | None:
+        """The response of a view marked `@runs_at_once`, run right here; None when it has to wait after all."""
+        coroutine = route.view(request, **route.kwargs)
+        try:
+            coroutine.send(None)
+        except StopIteration as done:
+            response: HttpResponseBase = done.value
             return response
+        except Exception as error:
+            return self._failure(error, route, request)
+        coroutine.close()
+        return None
+
+    async def _checked(self, route: Route, scope: Scope, receive: Receive) -> HttpResponseBase:
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1 or not self.is_host_allowed(hosts[0]):
+            return bad_host(scope["path"])
+        try:
+            body = b"" if scope["method"] in ("GET", "HEAD") else await read_body(scope, receive)
         except BodyTooLarge:
             return payload_too_large(scope["path"])
-        except (UnicodeDecodeError, BadRequest, SuspiciousOperation, MultiPartParserError):
-            return bad_request(scope["path"])
-        except ClientGone:
-            raise
-        except Exception:
-            log.exception("%s %s failed", scope["method"], match.route)
-            return server_error(request, scope["path"])
+        return await self.respond(route, LeanRequest(scope, body))
 
-    def _host_allowed(self, scope: Scope) -> bool:
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) != 1:
-            return False
-        (value,) = hosts
+    def _failure(self, error: Exception, route: Route, request: LeanRequest) -> HttpResponseBase:
+        if isinstance(error, (UnicodeDecodeError, BadRequest, SuspiciousOperation, MultiPartParserError)):
+            return bad_request(request.path)
+        log.error("%s %s failed", request.method, route.name, exc_info=error)
+        return server_error(request, request.path)
+
+    def is_host_allowed(self, value: bytes) -> bool:
+        """Whether a `Host` names this shop."""
         if value in self._hosts:
             return True
         allowed = list(config.allowed_hosts)
@@ -193,17 +271,3 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
         chunks.append(chunk)
         if not message.get("more_body"):
             return b"".join(chunks)
-
-
-def _messages(response: HttpResponseBase) -> tuple[dict[str, Any], dict[str, Any]]:
-    content: bytes = response.content  # type: ignore[attr-defined]
-    headers = [(name.lower().encode("ascii"), value.encode("latin1")) for name, value in response.items()]
-    headers += [(b"set-cookie", morsel.OutputString().encode("ascii")) for morsel in response.cookies.values()]
-    if "Content-Length" not in response.headers:
-        headers.append((b"content-length", str(len(content)).encode("ascii")))
-    start = {
-        "type": "http.response.start",
-        "status": response.status_code,
-        "headers": headers + SECURITY_HEADERS_RAW,
-    }
-    return start, {"type": "http.response.body", "body": content}

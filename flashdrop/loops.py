@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
@@ -25,17 +26,27 @@ class PerLoop(Generic[T]):
     def __init__(self, make: Callable[[], T], close: Callable[[T], Awaitable[None]] | None = None) -> None:
         self._make = make
         self._close = close
+        # The loop that asked last, and its instance: a process of ours has one loop, and asks for each request.
+        self._last: tuple[weakref.ref[asyncio.AbstractEventLoop], T] | None = None
 
     def __call__(self) -> T:
-        made = _made.setdefault(asyncio.get_running_loop(), {})
+        loop = asyncio.get_running_loop()
+        if self._last is not None and self._last[0]() is loop:
+            return self._last[1]
+        made = _made.setdefault(loop, {})
         if self not in made:
             made[self] = self._make()
         instance: T = made[self]
+        self._last = (weakref.ref(loop), instance)
         return instance
 
     async def close(self, instance: T) -> None:
         if self._close is not None:
             await self._close(instance)
+
+    def forget(self) -> None:
+        """After closing: the next call makes a new instance."""
+        self._last = None
 
 
 async def close_all() -> None:
@@ -49,6 +60,7 @@ async def close_all() -> None:
         except Exception:
             log.exception("closing %r failed", instance)
         made.pop(factory, None)
+        factory.forget()
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:

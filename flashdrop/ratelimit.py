@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any
 
+from asgiref.sync import markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 from limits import RateLimitItemPerSecond
 from limits.aio.strategies import FixedWindowRateLimiter
@@ -98,12 +99,12 @@ async def refusal(request: HttpRequest) -> HttpResponseBase | None:
 def limited(view: AsyncView) -> AsyncView:
     """Count requests to `view` when the limiter is on."""
 
-    @wraps(view)
     async def counted(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if config.rate_limiter_enabled:
-            refused = await refusal(request)
-            if refused is not None:
-                return refused
-        return await view(request, *args, **kwargs)
+        refused = await refusal(request)
+        return await view(request, *args, **kwargs) if refused is None else refused
 
-    return counted
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, HttpResponseBase]:
+        return counted(request, *args, **kwargs) if config.rate_limiter_enabled else view(request, *args, **kwargs)
+
+    return markcoroutinefunction(checked)

@@ -154,12 +154,14 @@ def _work(address: Address) -> None:
     """The life of one worker process; never returns."""
     import uvicorn
 
+    from flashdrop.wire import WireProtocol
+
     code = 1
     try:
         config = uvicorn.Config(
             "flashdrop.asgi:application",
             loop="uvloop",
-            http="httptools",
+            http=WireProtocol,
             ws="websockets-sansio",
             ws_per_message_deflate=False,
             ws_max_size=4096,  # viewers have nothing to say

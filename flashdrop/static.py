@@ -25,7 +25,7 @@ FOREVER = "max-age=315360000, public, immutable"
 A_MINUTE = "max-age=60, public"
 
 
-@page("GET")
+@page("GET", at_once=True)
 async def static_file(request: HttpRequest, path: str) -> HttpResponseBase:
     """A collected file; those whose name carries their hash may be kept forever."""
     return _read(path).response(request) if path in _collected() else handler404(request)

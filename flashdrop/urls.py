@@ -2,13 +2,23 @@
 
 from django.conf import settings
 from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django_prometheus.exports import ExportToDjangoView
 
 import orders.urls
 import sales.urls
+from flashdrop import metrics
 from flashdrop.static import static_file
 from sales import health
+
+
+def export_metrics(request: HttpRequest) -> HttpResponse:
+    """`/metrics`: what all processes of this host have published."""
+    metrics.publish()
+    response: HttpResponse = ExportToDjangoView(request)
+    return response
+
 
 api_urlpatterns = [*sales.urls.api_urlpatterns, *orders.urls.api_urlpatterns]
 
@@ -21,7 +31,7 @@ urlpatterns = [
     *([] if settings.DEBUG else [path("static/<path:path>", static_file)]),
     path("healthz", health.healthz),
     path("readyz", health.readyz),
-    path("metrics", ExportToDjangoView),
+    path("metrics", export_metrics),
     path("admin/", admin.site.urls),
 ]
 

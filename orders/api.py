@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+import orjson
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from flashdrop import envelope
@@ -54,8 +54,8 @@ def read_json(request: HttpRequest) -> dict[str, Any]:
     if len(request.body) > MAX_BODY_BYTES:
         raise BadRequest(payload_too_large(request.path))
     try:
-        value = json.loads(request.body)
-    except (ValueError, RecursionError):
+        value = orjson.loads(request.body)
+    except orjson.JSONDecodeError:
         raise BadRequest(envelope.issue("", "The body is not valid JSON.")) from None
     if not isinstance(value, dict):
         raise BadRequest(envelope.issue("", "The body must be a JSON object."))

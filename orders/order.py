@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
+
+import orjson
 
 from flashdrop.envelope import iso_utc
 from orders.receipts import receipt_path
@@ -22,8 +22,7 @@ class OrderStatus(StrEnum):
     RELEASED = "released"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(NamedTuple):
     """One shopper's purchase in one sale. `units` and `slots` are empty once it was given up."""
 
     id: str
@@ -46,7 +45,7 @@ class Order:
 
     def confirmed_at(self, at: datetime) -> Order:
         """This order, once the ledger has it."""
-        return replace(self, status=OrderStatus.COMPLETED, created_at=at)
+        return self._replace(status=OrderStatus.COMPLETED, created_at=at)
 
     def as_json(self) -> dict[str, Any]:
         """The order as the HTTP contract has it."""
@@ -68,12 +67,12 @@ class Order:
 
 def context_of(sku: str, shopper_name: str, session_id: str, key_digest: str | None) -> str:
     """What the gate keeps with a reservation so that anybody can write the order."""
-    return json.dumps([sku, shopper_name, session_id, key_digest], separators=(",", ":"))
+    return orjson.dumps([sku, shopper_name, session_id, key_digest]).decode()
 
 
 def pending_order(reservation: Reservation) -> Order:
     """The order that a reservation stands for."""
-    sku, name, session_id, key_digest = json.loads(reservation.context)
+    sku, name, session_id, key_digest = orjson.loads(reservation.context)
     return Order(
         id=reservation.order_id,
         sale_id=reservation.sale_id,

@@ -5,6 +5,7 @@ Each state is one partial, cut once for a sale's version and filled for each vie
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -22,6 +23,7 @@ from sales.published import PublishedSale
 
 # A few versions of every sale on show, in each state.
 STENCILS_KEPT = 2048
+SECONDS_REMEMBERED = 256
 HOLES = {
     "_me_signed_out": ("notice",),
     "_me_ready": ("name", "notice"),
@@ -88,8 +90,13 @@ def order_texts(order: Order) -> dict[str, str]:
     return {
         "receipt_url": receipt_path(order.id),
         "total": format_minor(order.price_minor * order.quantity, order.currency),
-        "purchased_at": format_datetime(order.reserved_at, "d MMM y, HH:mm:ss 'UTC'", locale="en"),
+        "purchased_at": _to_the_second(order.reserved_at.replace(microsecond=0)),
     }
+
+
+@lru_cache(SECONDS_REMEMBERED)
+def _to_the_second(at: datetime) -> str:
+    return format_datetime(at, "d MMM y, HH:mm:ss 'UTC'", locale="en")
 
 
 def _stencil(name: str, sale: PublishedSale, **fixed: Any) -> Stencil:

@@ -7,9 +7,9 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from enum import Enum
 from time import perf_counter
+from typing import NamedTuple
 
 from flashdrop import metrics
 from flashdrop.batching import Batcher, Overloaded
@@ -20,15 +20,14 @@ from orders import ledger
 from orders.identity import Shopper
 from orders.indexes import indexes_ready
 from orders.order import Order, context_of, pending_order
-from orders.settlement import Outcome, confirmations, write_down_refusal
+from orders.settlement import Outcome, confirmations
 from sales import stock
 from sales.board import current_board
 from sales.gate import Answer, Reservation, Verdict, Wish
 from sales.published import PublishedSale
 
-# Past this a shopper is told "reserved, being confirmed" and the work goes on without them.
-CONFIRM_SECONDS = 2.5
 RESERVE_SECONDS = 3.0
+LOOK_UP_SECONDS = 2.5
 MAX_QUANTITY = 100
 log = logging.getLogger(__name__)
 
@@ -48,16 +47,14 @@ class Refusal(Enum):
     OVERLOADED = "OVERLOADED"
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """An order stands: new and confirmed, the one of an earlier try, or pending (see its status)."""
 
     order: Order
     is_new: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """No order, and no unit held."""
 
     refusal: Refusal
@@ -86,7 +83,7 @@ async def place(shopper: Shopper, sku: str, quantity: int, key: str | None) -> P
     """
     placement = await _place(shopper, sku, quantity, key)
     outcome = placement.order.status.value if isinstance(placement, Placed) else placement.refusal.value
-    metrics.order_counter(outcome.lower()).inc()
+    metrics.count_order(outcome.lower())
     return placement
 
 
@@ -103,8 +100,7 @@ async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None) -> 
         order_id, shopper.id, quantity, shopper.is_guest, context_of(sku, shopper.name, shopper.session_id, key_digest)
     )
     try:
-        async with asyncio.timeout(RESERVE_SECONDS):
-            answer = await reservations().submit(sale, wish)
+        answer = await reservations().submit(sale, wish)
     except Overloaded:
         return _REFUSED[Refusal.OVERLOADED]
     except (RedisError, TimeoutError):
@@ -123,14 +119,8 @@ async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None) -> 
 
 async def _confirm(shopper: Shopper, reservation: Reservation, is_new: bool) -> Placement:
     try:
-        future = confirmations().submit(reservation)
-        # `wait` leaves the future alone when the time is up: what comes of it is then written down for the shopper.
-        await asyncio.wait((future,), timeout=CONFIRM_SECONDS)
-        if not future.done():
-            future.add_done_callback(write_down_refusal)
-            return Placed(pending_order(reservation), is_new)
-        settled = future.result()
-    except (PyMongoError, Overloaded) as error:
+        settled = await confirmations().submit(reservation)
+    except (PyMongoError, Overloaded, TimeoutError) as error:
         log.debug("order %s stays pending: %r", reservation.order_id, error)
         return Placed(pending_order(reservation), is_new)
     except Exception:
@@ -154,7 +144,7 @@ async def _known(shopper: Shopper, sale: PublishedSale, quantity: int, order_id:
     """The order of an earlier try: from the ledger, else finished now from its pending entry."""
     reservation = None
     try:
-        async with asyncio.timeout(CONFIRM_SECONDS):
+        async with asyncio.timeout(LOOK_UP_SECONDS):
             order = await lookups().submit(order_id)
             if order is None:
                 reservation = await stock.pending_entry(redis(), sale.id, entry_id)
@@ -221,7 +211,9 @@ class Reservations:
         batcher = self._batchers.get(sale.id)
         if batcher is None:
             # Whoever was told "try again" must not be sold something behind their back.
-            batcher = self._batchers[sale.id] = Batcher(self._flush_for(sale.id), skips_abandoned=True)
+            batcher = self._batchers[sale.id] = Batcher(
+                self._flush_for(sale.id), patience_seconds=RESERVE_SECONDS, skips_abandoned=True
+            )
         return batcher.submit(wish)
 
     async def drain(self) -> None:

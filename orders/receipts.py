@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 
-from django.core.signing import BadSignature, Signer
+from django.core.signing import BadSignature
+
+from flashdrop.signing import QuickSigner
 
 
 def receipt_path(order_id: str) -> str:
@@ -26,5 +28,5 @@ def order_id_of(token: str) -> str | None:
 
 
 @cache
-def _signer() -> Signer:
-    return Signer(salt="flashdrop.receipt", sep=".")
+def _signer() -> QuickSigner:
+    return QuickSigner(salt="flashdrop.receipt", sep=".")

@@ -11,10 +11,10 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
 from time import perf_counter
+from typing import NamedTuple
 
 from flashdrop import metrics
 from flashdrop.batching import Batcher, Overloaded
@@ -29,6 +29,8 @@ from sales.board import board
 from sales.gate import Reservation
 from sales.published import PublishedSale
 
+# Past this a shopper is told "reserved, being confirmed" and the work goes on without them.
+CONFIRM_SECONDS = 2.5
 log = logging.getLogger(__name__)
 
 
@@ -53,8 +55,7 @@ REFUSED = (Outcome.ALREADY_BOUGHT, Outcome.KEY_REUSED, Outcome.GATE_STALE)
 _writing: set[asyncio.Task[Order]] = set()
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(NamedTuple):
     """`order` is the one the ledger has, or the one that was asked for where it has none."""
 
     outcome: Outcome
@@ -138,15 +139,17 @@ def _shows_stale_gate(order: Order, insertion: Insertion, settled: Settled) -> b
 
 async def _tell_gate(reservations: Sequence[Reservation], settled: Sequence[Settled], stale: list[Reservation]) -> None:
     """Forget what is confirmed, release what is refused, stop a gate that is stale. The worker repeats what fails."""
+    confirmed: list[Reservation] = []
     release: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
     for reservation, result in zip(reservations, settled, strict=True):
         if result.outcome is Outcome.CONFIRMED and result.order.units == reservation.units:
-            try:
-                forgetting().submit(reservation)
-            except Overloaded:
-                log.debug("order %s is confirmed; its pending entry is left to the worker", reservation.order_id)
+            confirmed.append(reservation)
         elif result.outcome not in STILL_PENDING:
             release[reservation.sale_id].append((reservation.shopper_id, reservation.order_id))
+    try:
+        forgetting().hand_over(confirmed)
+    except Overloaded:
+        log.debug("%d orders are confirmed; their pending entries are left to the worker", len(confirmed))
     try:
         # Stopped first: what is released would be handed out again at once.
         for reservation in stale:
@@ -166,14 +169,11 @@ async def _stop_gate(reservation: Reservation) -> None:
         )
 
 
-def write_down_refusal(late: asyncio.Future[Settled]) -> None:
-    """For a shopper who was told "pending": keep a refusal as a `released` order for them to find.
-
-    A callback for the future of a confirmation. What did not get an answer from the ledger is left to the worker.
-    """
-    if late.cancelled() or late.exception() is not None or late.result().outcome not in REFUSED:
+def _write_down_refusal(late: Settled) -> None:
+    """For a shopper who was told "pending": keep a refusal as a `released` order for them to find."""
+    if late.outcome not in REFUSED:
         return
-    task = asyncio.get_running_loop().create_task(ledger.give_up(late.result().order, datetime.now(UTC)))
+    task = asyncio.get_running_loop().create_task(ledger.give_up(late.order, datetime.now(UTC)))
     _writing.add(task)
     task.add_done_callback(_written)
 
@@ -206,7 +206,7 @@ def _new_forgetting() -> Batcher[Reservation, None]:
 def _new_confirmations() -> Batcher[Reservation, Settled]:
     mongo()
     forgetting()
-    return Batcher(_settle_batch, max_batch=256, max_in_flight=2)
+    return Batcher(_settle_batch, patience_seconds=CONFIRM_SECONDS, on_late=_write_down_refusal)
 
 
 forgetting: PerLoop[Batcher[Reservation, None]] = PerLoop(_new_forgetting, Batcher.drain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -14,6 +15,7 @@ from flashdrop.errors import handler404, payload_too_large, plain_error
 from flashdrop.headers import is_same_origin
 from flashdrop.lean import MAX_BODY_BYTES
 from flashdrop.ratelimit import limited
+from flashdrop.responses import Head, LeanResponse
 from orders import identity, panel
 from orders.answers import ANSWERS, CROSS_SITE, HISTORY_UNKNOWN, SIGN_IN_FIRST
 from orders.history import History, HistoryUnknown, find_order, history_of
@@ -31,6 +33,7 @@ ANSWER_PARAMETER = "answer"
 INVALID_NAME_PARAMETER = "invalid_name"
 INVALID_QUANTITY_PARAMETER = "invalid_quantity"
 INVALID_QUANTITY = "Please choose how many."
+PRIVATE = {"Cache-Control": "private, no-store", "Vary": "HX-Request, Cookie"}
 
 
 @page("GET")
@@ -190,8 +193,12 @@ def _panel(
     if not HtmxDetails(request):
         context = {"showing": showing, "sale": showing.sale, "banner": showing.banner_html, "me": text}
         return _html("orders/me.html", context | {"is_pending": is_pending}, status)
-    response = HttpResponse(text, status=status)
-    return _private(response)
+    return LeanResponse(_panel_head(status), text.encode())
+
+
+@cache
+def _panel_head(status: int) -> Head:
+    return Head(status, {"Content-Type": "text/html; charset=utf-8"} | PRIVATE)
 
 
 def _html(template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
@@ -203,8 +210,8 @@ def _to(address: str) -> HttpResponse:
 
 
 def _private(response: HttpResponse) -> HttpResponse:
-    response.headers["Cache-Control"] = "private, no-store"
-    response.headers["Vary"] = "HX-Request, Cookie"
+    for name, value in PRIVATE.items():
+        response.headers[name] = value
     return response
 
 

@@ -9,7 +9,7 @@ from sales.board import current_board
 from sales.views import from_board, not_ready
 
 
-@api("GET")
+@api("GET", at_once=True)
 async def products(request: HttpRequest) -> HttpResponseBase:
     """The published sales' products."""
     board = await current_board()
@@ -18,20 +18,20 @@ async def products(request: HttpRequest) -> HttpResponseBase:
     return board.products.response(request)
 
 
-@api("GET")
+@api("GET", at_once=True)
 async def product(request: HttpRequest, sku: str) -> HttpResponseBase:
     """One product."""
     return await from_board(request, sku, lambda showing: showing.product)
 
 
-@api("GET")
+@api("GET", at_once=True)
 async def sale_status(request: HttpRequest, sku: str) -> HttpResponseBase:
     """The sale's phase and stock, with the gate's clock."""
     now = (await current_board()).now()
     return await from_board(request, sku, lambda showing: showing.status(now))
 
 
-@api("GET")
+@api("GET", at_once=True)
 async def stock(request: HttpRequest, sku: str) -> HttpResponseBase:
     """The stock alone."""
     return await from_board(request, sku, lambda showing: showing.stock)

@@ -217,5 +217,6 @@ async def current_board() -> Board:
     """The running loop's board, started and loaded."""
     found = board()
     if not found.is_known:
+        await asyncio.sleep(0)  # a view that runs without a task gives way here
         await found.wait_for_first()
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class Verdict(IntEnum):
@@ -22,8 +23,7 @@ class Verdict(IntEnum):
     OUT_OF_STOCK = 9
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """One purchase asked for. `context` is kept with the pending entry, opaque to the gate."""
 
     order_id: str
@@ -33,8 +33,7 @@ class Wish:
     context: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(NamedTuple):
     """Units taken out of stock for one order: everything needed to write that order."""
 
     sale_id: str
@@ -51,8 +50,7 @@ class Reservation:
     context: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The gate's answer to one `Wish`; `reservation` is there when GRANTED, `entry_id` when KNOWN."""
 
     verdict: Verdict

@@ -17,7 +17,7 @@ CHECK_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-@page("GET")
+@page("GET", at_once=True)
 async def healthz(request: HttpRequest) -> HttpResponseBase:
     """Alive."""
     return _uncached({"status": "ok"}, 200)

@@ -175,6 +175,6 @@ def render_products(showings: list[Showing]) -> Prepared:
     return _json(data, validator=encode(data))
 
 
-def _json(data: Any, validator: str) -> Prepared:
-    body = f'{{"status":"ok","data":{encode(data)},"error":null,"code":null{timestamp_tail()}'
-    return Prepared(body.encode(), JSON, REVALIDATE, validator)
+def _json(data: Any, validator: bytes) -> Prepared:
+    body = b'{"status":"ok","data":%b,"error":null,"code":null%b' % (encode(data), timestamp_tail())
+    return Prepared(body, JSON, REVALIDATE, validator)

@@ -14,7 +14,7 @@ from sales.board import Board, current_board
 from sales.showing import Showing
 
 
-@page("GET")
+@page("GET", at_once=True)
 async def home(request: HttpRequest) -> HttpResponseBase:
     """The sale on show: the one running, else the next, else the last."""
     board = await current_board()
@@ -28,13 +28,13 @@ async def home(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-@page("GET")
+@page("GET", at_once=True)
 async def sale_page(request: HttpRequest, sku: str) -> HttpResponseBase:
     """A sale's page."""
     return await from_board(request, sku, lambda showing: showing.page)
 
 
-@page("GET")
+@page("GET", at_once=True)
 async def banner(request: HttpRequest, sku: str) -> HttpResponseBase:
     """The banner alone, for pages whose socket is down."""
     return await from_board(request, sku, lambda showing: showing.banner)

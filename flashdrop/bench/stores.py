@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from flashdrop.embedded.mongo_server import start_mongo
@@ -14,18 +15,29 @@ from flashdrop.embedded.process import Server
 from flashdrop.embedded.redis_server import start_redis
 
 
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """A gate and a ledger, and the folder they keep their data in."""
+
+    folder: Path
+    redis: Server
+    mongo: Server
+
+
 @contextmanager
-def own_stores() -> Iterator[Path]:
+def own_stores() -> Iterator[Stores]:
     """Start a gate and a ledger and point this process at them; to be entered before Django is set up."""
     folder = Path(tempfile.mkdtemp(prefix="flashdrop-bench-"))
     started: list[Server] = []
     try:
-        server, redis_url = start_redis(folder / "redis")
-        started.append(server)
-        server, mongodb_url = start_mongo(folder / "mongo")
-        started.append(server)
+        redis, redis_url = start_redis(folder / "redis")
+        started.append(redis)
+        mongo, mongodb_url = start_mongo(folder / "mongo")
+        started.append(mongo)
         os.environ.update(
             SECRET_KEY="benchmark",  # noqa: S106
+            DEBUG="0",
+            ALLOWED_HOSTS="127.0.0.1",
             REDIS_URL=redis_url,
             MONGODB_URL=mongodb_url,
             DATABASE_URL=f"sqlite:///{folder}/db.sqlite3",
@@ -33,7 +45,7 @@ def own_stores() -> Iterator[Path]:
             DJANGO_SETTINGS_MODULE="flashdrop.settings",
             LOG_LEVEL="ERROR",
         )
-        yield folder
+        yield Stores(folder, redis, mongo)
     finally:
         for server in started:
             server.stop()

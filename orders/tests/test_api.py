@@ -20,6 +20,7 @@ from flashdrop.batching import Batcher
 from flashdrop.mongo_client import collection
 from flashdrop.redis_client import redis
 from orders.identity import COOKIE, Shopper, sign_in_guest
+from orders.settlement import confirmations
 from sales import stock
 from sales.published import PublishedSale
 
@@ -327,7 +328,7 @@ async def test_a_full_queue_says_overloaded_at_once(
 async def test_an_order_whose_confirmation_is_late_is_pending_and_then_found(
     client: httpx.AsyncClient, publish: Publish, stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orders.placing.CONFIRM_SECONDS", 0.2)
+    monkeypatch.setattr(confirmations(), "patience_seconds", 0.2)
     sale, who = await publish(), shopper()
     os.kill(stores.mongo.process.pid, signal.SIGSTOP)
     try:

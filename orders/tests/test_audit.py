@@ -79,7 +79,7 @@ async def written(sale: PublishedSale, **changes: Any) -> Order:
     """An order that came into the ledger behind the gate's back."""
     (reservation,) = await reserved(sale)
     await stock.release(redis(), sale.id, [(reservation.shopper_id, reservation.order_id)])
-    order = replace(pending_order(reservation), **changes)
+    order = pending_order(reservation)._replace(**changes)
     (outcome,) = await ledger.insert([order], datetime.now(UTC))
     assert outcome is ledger.Insertion.WRITTEN
     return order

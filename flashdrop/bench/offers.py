@@ -1,0 +1,56 @@
+"""What the benchmarks sell, and to whom."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # Django is set up only once the stores run
+    from sales.published import PublishedSale, SaleSettings
+
+
+def settings_for(name: str, stock: int, opens_in: timedelta = timedelta(0)) -> SaleSettings:
+    """A sale `name`, one unit for each shopper, open for an hour from `opens_in` on."""
+    from sales.published import SaleSettings
+
+    opens_at = datetime.now(UTC) + opens_in
+    return SaleSettings(
+        id=name,
+        sku=name,
+        name="Aurora desk lamp",
+        description="Warm light, brushed brass, made in a small run.",
+        image_url="",
+        price_minor=12900,
+        currency="EUR",
+        stock=stock,
+        limit_per_shopper=1,
+        opens_at=opens_at,
+        closes_at=opens_at + timedelta(hours=1),
+        guests_allowed=False,
+        paused=False,
+        published=True,
+    )
+
+
+def offer(name: str, stock: int, opens_in: timedelta = timedelta(0)) -> PublishedSale:
+    """Publish such a sale."""
+    from flashdrop import loops
+    from sales import publishing
+
+    return loops.run(lambda: publishing.publish(settings_for(name, stock, opens_in))).sale
+
+
+def sold(sale_id: str) -> int:
+    """Orders that the ledger holds of a sale."""
+    from flashdrop import loops
+    from orders import ledger
+
+    return loops.run(lambda: ledger.tally(sale_id)).orders
+
+
+def mint_cookies(path: Path, count: int) -> None:
+    """Write the signed cookies of `count` shoppers, one a line."""
+    from django.core.management import call_command
+
+    call_command("mint_shoppers", count, prefix="bench", out=path)

@@ -1,0 +1,210 @@
+"""The wire: uvicorn's HTTP protocol, with a shorter way for hot requests.
+
+Through ASGI a request costs a task, an event, a cycle object and two messages before any view runs: as much again as
+the view. Here a plain request for a hot view (HTTP/1.1, kept alive, a small body of known length) goes from the parser
+straight to the lean handler's view, and the answer is one write. A view that needs nothing but memory runs without a
+task. Everything else takes uvicorn's own way: other views, upgrades, pipelined requests behind one under way, chunked
+bodies, `Expect`, HTTP/1.0, a client that does not read. Measured in docs/decisions/0006-a-shorter-way-to-hot-views.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from django.http import HttpResponseBase
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from flashdrop import metrics
+from flashdrop.lean import MAX_BODY_BYTES, LeanHandler, LeanRequest, Route
+from flashdrop.responses import as_wire
+
+
+class HotCycle:
+    """A hot request under way, with what uvicorn's protocol asks of the request it is busy with."""
+
+    __slots__ = ("disconnected", "keep_alive", "message_event", "response_complete")
+
+    def __init__(self) -> None:
+        self.response_complete = False
+        self.disconnected = False
+        self.keep_alive = True
+        self.message_event = _NOBODY_WAITS
+
+
+class _NobodyWaits:
+    def set(self) -> None:
+        """The body was complete before the view began: nobody waits for more of it."""
+
+
+_NOBODY_WAITS = _NobodyWaits()
+
+
+class WireProtocol(HttpToolsProtocol):
+    """One connection. Its application's HTTP handler must be a `LeanHandler`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lean: LeanHandler = self.app.application_mapping["http"]
+        self._route: Route | None = None
+        self._body: list[bytes] = []
+        self._idle_since = 0.0
+
+    # The parser's callbacks, in the order in which they come.
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self._route = None
+
+    def on_headers_complete(self) -> None:
+        self._route = self._hot_route()
+        if self._route is not None:
+            self._body = []
+            return
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers += headers
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._route is None:
+            super().on_body(body)
+        else:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._route is None:
+            super().on_message_complete()
+        else:
+            self._answer(self._route)
+
+    # The shorter way.
+
+    def _hot_route(self) -> Route | None:
+        """The hot view that this request is for, when it may take the shorter way."""
+        parser = self.parser
+        if (
+            (self.cycle is not None and not self.cycle.response_complete)
+            or self.flow.write_paused
+            or self.expect_100_continue
+            or self.root_path
+            or parser.get_http_version() != "1.1"
+            or not parser.should_keep_alive()
+            or parser.should_upgrade()
+        ):
+            return None
+        headers = dict(self.headers)
+        host = headers.get(b"host")
+        if len(headers) != len(self.headers) or host is None or not self._lean.is_host_allowed(host):
+            return None
+        length = headers.get(b"content-length", b"0")
+        if b"transfer-encoding" in headers or len(length) > 5 or int(length) > MAX_BODY_BYTES:
+            return None
+        method = parser.get_method()
+        if method != b"POST" and (method != b"GET" or length != b"0"):
+            return None
+        path = self.url.partition(b"?")[0]
+        # A path that has to be decoded, or that is not one, is uvicorn's to understand.
+        if not path.isascii() or b"%" in path or b"#" in path:
+            return None
+        return self._lean.route(path.decode("ascii"))
+
+    def _answer(self, route: Route) -> None:
+        started = time.perf_counter()
+        path, _, query = self.url.partition(b"?")
+        scope = {
+            "type": "http",
+            "method": self.parser.get_method().decode("ascii"),
+            "path": path.decode("ascii"),
+            "query_string": query,
+            "headers": self.headers,
+            "client": self.client,
+            "server": self.server,
+            "scheme": self.scheme,
+            "http_version": "1.1",
+        }
+        request = LeanRequest(scope, b"".join(self._body))
+        if route.is_at_once:
+            response = self._lean.respond_at_once(route, request)
+            if response is not None:
+                self._write(route, request, response, started)
+                self.on_response_complete()
+                return
+        cycle = self.cycle = HotCycle()  # type: ignore[assignment]
+        task = self.loop.create_task(self._respond(cycle, route, request, started))
+        self.tasks.add(task)
+
+    async def _respond(self, cycle: HotCycle, route: Route, request: LeanRequest, started: float) -> None:
+        try:
+            response = await self._lean.respond(route, request)
+            if self.flow.write_paused and not cycle.disconnected:
+                await self.flow.drain()
+        finally:
+            self.tasks.discard(asyncio.current_task())
+        cycle.response_complete = True
+        if cycle.disconnected or self.transport.is_closing():
+            metrics.observe_request(route.name, request.method or "", response.status_code, _since(started))
+            return
+        self._write(route, request, response, started)
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _write(self, route: Route, request: LeanRequest, response: HttpResponseBase, started: float) -> None:
+        self.transport.write(as_wire(response, self._default_lines()))
+        metrics.observe_request(route.name, request.method or "", response.status_code, _since(started))
+
+    def _default_lines(self) -> bytes:
+        """What uvicorn adds to each answer (Date), as lines; it renews them every second."""
+        global _default_lines
+        headers = self.server_state.default_headers
+        if _default_lines[0] is not headers:
+            _default_lines = (headers, b"".join(b"%b: %b\r\n" % header for header in headers))
+        return _default_lines[1]
+
+    # The keep-alive timer: one for a connection, which looks when it fires, instead of a new one with each request.
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = float("inf")
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again_in(self.timeout_keep_alive)
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self.transport.is_closing():
+            return
+        idle_seconds = self.loop.time() - self._idle_since
+        if idle_seconds >= self.timeout_keep_alive:
+            self.transport.close()
+        elif idle_seconds >= 0:
+            self._look_again_in(self.timeout_keep_alive - idle_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+
+    def _look_again_in(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+
+_default_lines: tuple[list[tuple[bytes, bytes]], bytes] = ([], b"")
+
+
+def _since(started: float) -> float:
+    return time.perf_counter() - started

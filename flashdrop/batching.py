@@ -30,7 +30,8 @@ class Batcher(Generic[T, R]):
             order; an exception it raises reaches every caller of that batch.
         max_batch: items in one call of `flush`.
         max_queue: items that may wait; one more raises `Overloaded`.
-        max_in_flight: calls of `flush` under way at once.
+        max_in_flight: calls of `flush` under way at once. Beside the first only full batches leave: what comes later
+            does better in one large batch than in two small ones.
         patience_seconds: how long a caller waits; then its future brings `TimeoutError`. The work goes on.
         skips_abandoned: leave out what nobody waits for any more when its turn comes.
         on_late: is told the result of an item whose caller has given up waiting.
@@ -103,10 +104,14 @@ class Batcher(Generic[T, R]):
             await asyncio.sleep(0)
 
     def _plan_takeoff(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not self._takeoff_planned and len(self._flights) < self._max_in_flight:
+        if not self._takeoff_planned and self._may_take_off():
             # One turn of the loop later, so that all that is ready now shares the first batch.
             self._takeoff_planned = True
             loop.call_soon(self._take_off)
+
+    def _may_take_off(self) -> bool:
+        under_way = len(self._flights)
+        return not under_way or (under_way < self._max_in_flight and len(self._queue) >= self._max_batch)
 
     def _end_patience(self) -> None:
         loop, self._patience_timer = asyncio.get_running_loop(), None
@@ -121,7 +126,7 @@ class Batcher(Generic[T, R]):
 
     def _take_off(self) -> None:
         self._takeoff_planned = False
-        while self._queue and len(self._flights) < self._max_in_flight:
+        while self._queue and self._may_take_off():
             size = min(self._max_batch, len(self._queue))
             batch = [self._queue.popleft() for _ in range(size)]
             if self._skips_abandoned:

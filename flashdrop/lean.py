@@ -13,7 +13,7 @@ import io
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
@@ -23,6 +23,7 @@ from django.http.cookie import parse_cookie
 from django.http.multipartparser import MultiPartParserError
 from django.http.request import HttpHeaders, validate_host
 from django.urls import Resolver404, resolve
+from django.utils.functional import cached_property  # without functools' lock, which costs more than most of these
 
 from flashdrop import metrics
 from flashdrop.config import config

@@ -8,9 +8,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 from django.http import HttpRequest
+from django.utils.functional import cached_property
 
 from flashdrop.responses import Head, LeanResponse
 

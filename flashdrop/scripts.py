@@ -27,7 +27,7 @@ def source(name: str) -> str:
     return (LUA_DIR / f"{name}.lua").read_text(encoding="utf-8")
 
 
-async def run_script(client: Redis, name: str, keys: Sequence[str], args: Iterable[str | int]) -> Any:
+async def run_script(client: Redis, name: str, keys: Sequence[str], args: Iterable[str | int | bytes]) -> Any:
     """Run one script atomically: by its digest, and once more with its text when the server doesn't know it.
 
     Raises:

@@ -155,6 +155,7 @@ def _work(address: Address) -> None:
     import uvicorn
 
     from flashdrop.wire import WireProtocol
+    from flashdrop.wire_socket import PushingProtocol
 
     code = 1
     try:
@@ -162,7 +163,7 @@ def _work(address: Address) -> None:
             "flashdrop.asgi:application",
             loop="uvloop",
             http=WireProtocol,
-            ws="websockets-sansio",
+            ws=PushingProtocol,
             ws_per_message_deflate=False,
             ws_max_size=4096,  # viewers have nothing to say
             lifespan="on",

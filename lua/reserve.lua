@@ -9,12 +9,9 @@
 --   4 pending   stream         write-ahead log of reservations
 -- ARGV
 --   1 epoch     integer        the epoch the caller read in the ledger
---   then five for each purchase:
---   order id    string         without spaces or semicolons
---   shopper id  string
---   quantity    integer        units wanted, at least 1
---   guest       0 or 1         whether the shopper gave no name
---   context     string         opaque, kept with the pending entry for whoever writes the order
+--   2 purchases JSON           a list of [order id, shopper id, quantity, guest, context]: order id without spaces or
+--                              semicolons, at least 1 unit, guest true when the shopper gave no name, context a text
+--                              that is kept with the pending entry for whoever writes the order
 -- RETURNS
 --   {now in ms, version, answers}; one answer for each purchase, {status, ...}:
 --   {0 GRANTED, units, slots, price minor, currency, stream id}
@@ -26,10 +23,10 @@
 
 local GRANTED, KNOWN, NOT_READY, UNPUBLISHED, NOT_STARTED = 0, 1, 2, 3, 4
 local ENDED, PAUSED, GUESTS_REFUSED, LIMIT_EXCEEDED, OUT_OF_STOCK = 5, 6, 7, 8, 9
-local FIELDS = 5
 
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local at = string.format('%.0f', now)
 local sale = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'published', 'opens', 'closes', 'paused',
   'guests', 'limit', 'stock', 'next', 'issued', 'price', 'currency')
 local version, stock = tonumber(sale[2] or 0), tonumber(sale[9] or 0)
@@ -81,14 +78,14 @@ local function decide(order, shopper, quantity, guest, context)
     end
   end
   if closed then return {closed} end
-  if guest == '1' and sale[7] ~= '1' then return {GUESTS_REFUSED} end
+  if guest and sale[7] ~= '1' then return {GUESTS_REFUSED} end
   if held + quantity > limit then return {LIMIT_EXCEEDED} end
   if issued + quantity > stock then return {OUT_OF_STOCK} end
 
   local units, slots = take_units(quantity), free_slots(used, quantity)
   issued = issued + quantity
   local entry = redis.call('XADD', KEYS[4], '*', 'order', order, 'shopper', shopper, 'units', units,
-    'slots', slots, 'epoch', sale[1], 'price', sale[12], 'currency', sale[13], 'at', string.format('%.0f', now),
+    'slots', slots, 'epoch', sale[1], 'price', sale[12], 'currency', sale[13], 'at', at,
     'version', sale[2], 'context', context)
   local mine = order .. ' ' .. units .. ' ' .. slots .. ' ' .. entry
   redis.call('HSET', KEYS[2], shopper, record and (record .. ';' .. mine) or mine)
@@ -96,8 +93,8 @@ local function decide(order, shopper, quantity, guest, context)
 end
 
 local answers, issued_before = {}, issued
-for i = 2, #ARGV, FIELDS do
-  answers[#answers + 1] = decide(ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3], ARGV[i + 4])
+for i, purchase in ipairs(cjson.decode(ARGV[2])) do
+  answers[i] = decide(unpack(purchase))
 end
 if issued ~= issued_before then
   redis.call('HSET', KEYS[1], 'next', string.format('%.0f', next_unit), 'issued', string.format('%.0f', issued))

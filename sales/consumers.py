@@ -6,8 +6,9 @@ from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
+from flashdrop.wire_socket import EXTENSION
 from sales.board import current_board
-from sales.hub import CLOSE_TRY_LATER, Viewer, hub
+from sales.hub import CLOSE_TRY_LATER, News, Viewer, hub
 
 
 class BannerConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -24,10 +25,11 @@ class BannerConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
             return
         await self.accept()
         self.sale_id = showing.sale.id
-        self.viewer = Viewer(self._send_text, self.close)
+        push = self.scope.get("extensions", {}).get(EXTENSION, {}).get("push")
+        self.viewer = Viewer(self._send_text, self.close, push)
         hub().join(self.sale_id, self.viewer)
         # Looked up again: the board may have changed while the handshake was under way.
-        self.viewer.offer(board.by_sku.get(sku, showing).banner_html)
+        self.viewer.offer(News(board.by_sku.get(sku, showing).banner_html))
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """The page has nothing to say; there is nothing to guard and nothing to echo."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from functools import cached_property
 from typing import Any
 
 from django.template.loader import render_to_string
+from django.utils.functional import cached_property
 
 from flashdrop.envelope import encode, iso_utc, timestamp_tail
 from flashdrop.prepared import Prepared

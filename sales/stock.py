@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
+import orjson
 from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
 
@@ -35,10 +36,9 @@ LEASE_SECONDS = 10.0
 
 async def reserve(client: Redis, sale_id: str, epoch: int, wishes: Sequence[Wish]) -> list[Answer]:
     """Decide `wishes` in order. One answer each; a granted one is pending until confirmed or released."""
-    args: list[str | int] = [epoch]
-    for wish in wishes:
-        args += (wish.order_id, wish.shopper_id, wish.quantity, int(wish.is_guest), wish.context)
-    now_ms, version, answers = await run_script(client, "reserve", sale_keys(sale_id), args)
+    # One argument for all: the client encodes each argument by itself, at more than the script's own cost.
+    purchases = orjson.dumps([tuple(wish) for wish in wishes])
+    now_ms, version, answers = await run_script(client, "reserve", sale_keys(sale_id), [epoch, purchases])
     reserved_at = from_ms(now_ms)
     found = []
     for wish, answer in zip(wishes, answers, strict=True):

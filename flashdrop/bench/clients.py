@@ -1,30 +1,25 @@
 """Clients for the benchmarks: websockets and kept-alive HTTP connections, thousands of them in one process.
 
-The protocols are our own because the generator shares the machine with the shop: it must cost less than what it asks.
+The protocols are our own because the generator shares the machine with the shop: asking must cost less than answering.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import gc
-import resource
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import cast
 
 import httptools
-import uvloop
 
 HOST = "127.0.0.1"
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 FINAL = MASKED = 0x80
 TWO_BYTES, EIGHT_BYTES = 126, 127
-# Open files that are neither a shopper's connection nor a viewer's socket: stores, logs, code.
-SPARE_FILES = 500
-T = TypeVar("T")
+OPEN_SECONDS = 20.0
 
 
 class Refused(Exception):
@@ -131,9 +126,8 @@ class Socket(asyncio.Protocol):
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._handshake)
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._handshake)
 
     def data_received(self, data: bytes) -> None:
         at = time.perf_counter()
@@ -203,8 +197,7 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         for answer in self._answers.feed(data):
@@ -236,6 +229,7 @@ async def open_socket(port: int, sku: str, on_text: OnText) -> Socket:
 
     Raises:
         Refused: the server did not open it.
+        OSError: it can't be reached, or did not answer in time.
     """
     upgrade = {
         "Upgrade": "websocket",
@@ -245,55 +239,6 @@ async def open_socket(port: int, sku: str, on_text: OnText) -> Socket:
     }
     handshake = request("GET", port, f"/ws/sales/{sku}/", upgrade)
     _, socket = await asyncio.get_running_loop().create_connection(lambda: Socket(handshake, on_text), HOST, port)
-    await socket.opened
+    async with asyncio.timeout(OPEN_SECONDS):
+        await socket.opened
     return socket
-
-
-async def side_by_side(work: Iterable[Coroutine[Any, Any, None]], at_once: int) -> None:
-    """Do all of `work`, at most `at_once` at a time. The first failure ends it, as an `ExceptionGroup`."""
-    waiting = iter(work)
-
-    async def one_after_another() -> None:
-        for one in waiting:
-            await one
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(at_once):
-            group.create_task(one_after_another())
-
-
-def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run `work` on uvloop and close the stores' clients that it used.
-
-    Python's garbage collector rests meanwhile: its pauses would be measured as the shop's.
-    """
-    from flashdrop import loops
-
-    async def main() -> T:
-        try:
-            return await work()
-        finally:
-            await loops.close_all()
-
-    gc.disable()
-    try:
-        return uvloop.run(main())
-    finally:
-        gc.enable()
-
-
-def allow_open_files(count: int) -> None:
-    """Let this process, and those that it starts from now on, have `count` connections open.
-
-    Raises:
-        RuntimeError: the system does not allow that many.
-    """
-    wanted = count + SPARE_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= wanted:
-        return
-    try:
-        highest = hard if hard == resource.RLIM_INFINITY else max(hard, wanted)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, highest))
-    except (ValueError, OSError) as error:
-        raise RuntimeError(f"{wanted:,} open files are needed and {hard:,} allowed: raise `ulimit -Hn`.") from error

@@ -1,4 +1,4 @@
-"""How fast a change reaches thousands of websockets: `python -m flashdrop.bench.sockets [--sockets N] [--changes N]`."""
+"""How fast a change reaches every websocket: `python -m flashdrop.bench.sockets [--sockets N] [--changes N]`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import time
 from dataclasses import dataclass
 from statistics import median, quantiles
 
-from flashdrop.bench.clients import OnText, Refused, Socket, allow_open_files, open_socket, run, side_by_side
+from flashdrop.bench.clients import OnText, Refused, Socket, open_socket
+from flashdrop.bench.generator import allow_open_files, run, side_by_side, wait_until
 from flashdrop.bench.offers import offer, settings_for
 from flashdrop.bench.row import Row
 from flashdrop.bench.shop import Shop, memory_bytes_of, running_shop
@@ -138,7 +139,7 @@ async def _measure(shop: Shop, count: int, changes: int) -> Found:
 
     began, cpu_before = time.perf_counter(), time.process_time()
     published_at = [await _publish(change) for change in range(1, changes + 1)]
-    await _wait_for_all(audience.arrivals[changes], count)
+    await wait_until(lambda: len(audience.arrivals[changes]) == count, LAST_SECONDS)
     generator_share = (time.process_time() - cpu_before) / (time.perf_counter() - began)
     found = Found(
         deliveries=[
@@ -162,12 +163,6 @@ async def _publish(change: int) -> float:
     published_at = time.perf_counter()
     await asyncio.sleep(random.uniform(*CHANGE_SECONDS))
     return published_at
-
-
-async def _wait_for_all(arrivals: dict[Socket, float], count: int) -> None:
-    deadline = time.perf_counter() + LAST_SECONDS
-    while len(arrivals) < count and time.perf_counter() < deadline:
-        await asyncio.sleep(0.1)
 
 
 def _close(sockets: list[Socket]) -> None:

@@ -75,19 +75,22 @@ _BY_VERDICT = {
 }
 
 
-async def place(shopper: Shopper, sku: str, quantity: int, key: str | None) -> Placement:
+async def place(
+    shopper: Shopper, sku: str, quantity: int, key: str | None = None, attempt: str | None = None
+) -> Placement:
     """Buy `quantity` units of the sale `sku`.
 
-    A repeat with the same `key` finds the order of the first try. Never raises for a store that is away: an order whose
+    A repeat with the same idempotency `key` finds the order of the first try, and the key can't be used for another
+    sale. A repeat of the same `attempt`, which a page makes up for each click that is meant, finds it too. Never raises for a store that is away: an order whose
     reservation stands and whose confirmation is not known comes back pending.
     """
-    placement = await _place(shopper, sku, quantity, key)
+    placement = await _place(shopper, sku, quantity, key, attempt)
     outcome = placement.order.status.value if isinstance(placement, Placed) else placement.refusal.value
     metrics.count_order(outcome.lower())
     return placement
 
 
-async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None) -> Placement:
+async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None, attempt: str | None) -> Placement:
     board = await current_board()
     if not await indexes_ready():
         return _REFUSED[Refusal.NOT_READY]
@@ -95,7 +98,7 @@ async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None) -> 
     if sale is None:
         return _REFUSED[Refusal.PRODUCT_NOT_FOUND if board.knows_every_sale else Refusal.NOT_READY]
     key_digest = _digest(key) if key is not None else None
-    order_id = order_id_for(sale.id, shopper.id, key_digest)
+    order_id = order_id_for(sale.id, shopper.id, key_digest or attempt)
     wish = Wish(
         order_id, shopper.id, quantity, shopper.is_guest, context_of(sku, shopper.name, shopper.session_id, key_digest)
     )
@@ -182,11 +185,11 @@ def may_see(shopper: Shopper, order: Order) -> bool:
     return shopper.is_vouched_for or order.session_id == shopper.session_id
 
 
-def order_id_for(sale_id: str, shopper_id: str, key_digest: str | None) -> str:
-    """A new order id; with an idempotency key always the same one."""
-    if key_digest is None:
+def order_id_for(sale_id: str, shopper_id: str, attempt: str | None) -> str:
+    """A new order id; for the same attempt always the same one."""
+    if attempt is None:
         return secrets.token_hex(12)
-    return _digest("\0".join((sale_id, shopper_id, key_digest)))
+    return _digest("\0".join((sale_id, shopper_id, attempt)))
 
 
 def _digest(text: str) -> str:

@@ -23,9 +23,13 @@ from orders.rebuild import rebuild
 from sales import stock
 from sales.published import PublishedSale
 
+# Units issued and entries pending, as the gate has them.
+Levels = tuple[int, int]
 EVERY_SECONDS = 2.0
-# Counting a large ledger takes its time; it may take this share of ours.
+# Counting a large ledger takes its time; all sales together may take this share of ours.
 SHARE_OF_TIME = 0.05
+# A sale in which nothing has moved since it was found in order is looked at this often.
+UNMOVED_SECONDS = 60.0
 STRANDED_FOR_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
@@ -58,6 +62,8 @@ async def measure(sale: PublishedSale) -> Drift:
 @dataclass(slots=True)
 class _Watch:
     next_look_at: float = 0.0
+    looked_at: float = 0.0
+    in_order_at: Levels | None = None
     stranded_since: float | None = None
     has_forgotten: bool = False
 
@@ -68,15 +74,24 @@ class Reconciler:
     def __init__(self) -> None:
         self._watches: dict[str, _Watch] = {}
 
-    async def look_at(self, sale: PublishedSale) -> None:
-        """Measure when it is this sale's turn, and act on what is certain."""
+    async def look_at(self, sale: PublishedSale, levels: Levels | None = None) -> None:
+        """Measure when it is this sale's turn, and act on what is certain.
+
+        `levels` are the gate's units issued and entries pending: while they stay as they were when all was in order,
+        nothing is counted.
+        """
         watch = self._watches.setdefault(sale.id, _Watch())
         started = time.monotonic()
         if started < watch.next_look_at:
             return
+        has_moved = levels is None or levels != watch.in_order_at
+        if not has_moved and started < watch.looked_at + UNMOVED_SECONDS:
+            return
         drift = await measure(sale)
-        ended = time.monotonic()
-        watch.next_look_at = ended + max(EVERY_SECONDS, (ended - started) / SHARE_OF_TIME)
+        ended = watch.looked_at = time.monotonic()
+        pause = (ended - started) * len(self._watches) / SHARE_OF_TIME
+        watch.next_look_at = ended + max(EVERY_SECONDS, pause)
+        watch.in_order_at = None if drift.forgotten or drift.stranded else levels
         if drift.stranded and watch.stranded_since is None:
             watch.stranded_since = ended
         elif not drift.stranded:

@@ -77,7 +77,7 @@ async def buy(request: HttpRequest, sku: str) -> HttpResponseBase:
     if quantity is None:
         text = panel.ready(showing.sale, shopper, INVALID_QUANTITY)
         return _answer(request, showing, text, 400, INVALID_QUANTITY_PARAMETER)
-    placement = await place(shopper, sku, quantity, _attempt_key(request, shopper))
+    placement = await place(shopper, sku, quantity, attempt=_attempt(request, shopper))
     return await _told(request, showing, shopper, placement)
 
 
@@ -229,8 +229,8 @@ def _quantity(request: HttpRequest) -> int | None:
     return quantity if 1 <= quantity <= MAX_QUANTITY else None
 
 
-def _attempt_key(request: HttpRequest, shopper: Shopper) -> str | None:
-    """The page's own idempotency key: one for each click that is meant, whatever the network repeats."""
+def _attempt(request: HttpRequest, shopper: Shopper) -> str | None:
+    """The page's own mark: one for each click that is meant, whatever the network repeats."""
     attempt = request.POST.get("attempt", "")
     return f"form:{shopper.session_id}:{attempt}" if 0 < len(attempt) <= 64 else None
 

@@ -63,11 +63,12 @@ class Worker:
         sale_ids = [sale.id for sale in sales]
         run_ids = await stock.run_ids(redis(), sale_ids)
         now, levels = await stock.levels(redis(), sale_ids)
-        for sale, level, run_id in zip(sales, levels, run_ids, strict=True):
-            await self._attempt(f"sale {sale.sku}", partial(self._tend, sale, level, now, run_id))
+        pending = await stock.pending_counts(redis(), sale_ids)
+        for sale, level, run_id, entries in zip(sales, levels, run_ids, pending, strict=True):
+            await self._attempt(f"sale {sale.sku}", partial(self._tend, sale, level, now, run_id, entries))
         await redis().set(WORKER_HEARTBEAT, to_ms(datetime.now(UTC)), ex=HEARTBEAT_SECONDS)
 
-    async def _tend(self, sale: PublishedSale, levels: Levels, now: datetime, run_id: str) -> None:
+    async def _tend(self, sale: PublishedSale, levels: Levels, now: datetime, run_id: str, pending: int) -> None:
         if _needs_rebuild(sale, levels, run_id):
             # Looked at again: another worker may have done it while we were busy with other sales.
             current = await catalogue.get(sale.id)
@@ -77,9 +78,11 @@ class Worker:
             return
         if levels.version < sale.version:
             await publishing.put_in_force(sale)
-        await finish_pending(sale, before=now - timedelta(seconds=GRACE_SECONDS))
-        await catalogue.set_available(sale.id, levels.available)
-        await self._reconciler.look_at(sale)
+        if pending:
+            await finish_pending(sale, before=now - timedelta(seconds=GRACE_SECONDS))
+        if levels.available != sale.available:
+            await catalogue.set_available(sale.id, levels.available)
+        await self._reconciler.look_at(sale, (levels.issued, pending))
 
     async def _attempt(self, what: str, step: Callable[[], Awaitable[object]]) -> None:
         try:

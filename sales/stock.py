@@ -144,6 +144,15 @@ async def pending_count(client: Redis, sale_id: str) -> int:
     return length
 
 
+async def pending_counts(client: Redis, sale_ids: Sequence[str]) -> list[int]:
+    """`pending_count` of each sale, in one round trip for all of them."""
+    async with client.pipeline(transaction=False) as pipe:
+        for sale_id in sale_ids:
+            pipe.xlen(sale_keys(sale_id).pending)
+        counts: list[int] = await pipe.execute()
+    return counts
+
+
 async def held_by(client: Redis, sale_ids: Sequence[str], shopper_id: str) -> dict[str, list[tuple[str, str]]]:
     """The shopper's reservations and orders as the gate has them: for each sale, pairs of order id and entry id."""
     async with client.pipeline(transaction=False) as pipe:

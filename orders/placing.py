@@ -81,8 +81,10 @@ async def place(
     """Buy `quantity` units of the sale `sku`.
 
     A repeat with the same idempotency `key` finds the order of the first try, and the key can't be used for another
-    sale. A repeat of the same `attempt`, which a page makes up for each click that is meant, finds it too. Never raises for a store that is away: an order whose
-    reservation stands and whose confirmation is not known comes back pending.
+    sale. A repeat of the same `attempt`, which a page makes up for each click that is meant, finds it too.
+
+    Never raises for a store that is away: an order whose reservation stands and whose confirmation is not known comes
+    back pending.
     """
     placement = await _place(shopper, sku, quantity, key, attempt)
     outcome = placement.order.status.value if isinstance(placement, Placed) else placement.refusal.value

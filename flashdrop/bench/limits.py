@@ -51,11 +51,10 @@ def gate_limit(seconds: float) -> float:
 
 
 @contextmanager
-def bare_asgi() -> Iterator[str]:
-    """An ASGI application that says hello, on one uvicorn worker as bare as `serve` runs them; its address."""
+def bare_asgi(folder: Path) -> Iterator[str]:
+    """An ASGI application that says hello, on one bare uvicorn worker; its address. `folder` takes its log."""
     port = free_port()
-    command = [sys.executable, str(HELLO), str(port)]
-    server = Server("hello", command, HELLO.parent / "hello.log")
+    server = Server("hello", [sys.executable, str(HELLO), str(port)], folder / "hello.log")
     url = f"http://127.0.0.1:{port}/"
 
     def answers() -> bool:
@@ -71,7 +70,7 @@ def bare_asgi() -> Iterator[str]:
 
 
 def _rate(name: str, work: Work, seconds: float) -> float:
-    from flashdrop import loops
+    from flashdrop.bench.generator import run
 
     sale = offer(f"{name}-{secrets.token_hex(4)}", PLENTY)
 
@@ -80,7 +79,7 @@ def _rate(name: str, work: Work, seconds: float) -> float:
         orders = await work(sale, seconds)
         return orders / (time.perf_counter() - began)
 
-    return loops.run(timed)
+    return run(timed)
 
 
 async def _repeat(lanes: int, seconds: float, step: Callable[[], Awaitable[int]]) -> int:

@@ -49,8 +49,8 @@ def sold(sale_id: str) -> int:
     return loops.run(lambda: ledger.tally(sale_id)).orders
 
 
-def mint_cookies(path: Path, count: int) -> None:
-    """Write the signed cookies of `count` shoppers, one a line."""
+def mint_cookies(path: Path, count: int, prefix: str = "bench") -> None:
+    """Write the signed cookies of `count` shoppers, one a line; another `prefix` makes other shoppers."""
     from django.core.management import call_command
 
-    call_command("mint_shoppers", count, prefix="bench", out=path)
+    call_command("mint_shoppers", count, prefix=prefix, out=path)

@@ -1,0 +1,87 @@
+"""The parts of the benchmark, each in a process and over stores of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+from flashdrop.bench.generator import allow_open_files
+from flashdrop.bench.growth import measure_growth, measure_soak, measure_starts
+from flashdrop.bench.opening import measure_opening
+from flashdrop.bench.row import Findings
+from flashdrop.bench.shop import running_shop
+from flashdrop.bench.sockets import measure_sockets
+from flashdrop.bench.stores import Stores, own_stores
+from flashdrop.bench.traffic import Extent, Traffic, measure_traffic
+
+
+def measure(name: str, extent: Extent) -> Findings:
+    """Run one part in a process of its own, with stores of its own: it finds nothing that another left behind.
+
+    Raises:
+        RuntimeError: it failed; it has said why.
+    """
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_measure, args=(name, extent, sender))
+    process.start()
+    sender.close()
+    try:
+        found: Findings = receiver.recv()
+    except EOFError:
+        raise RuntimeError(f"the part {name!r} failed") from None
+    finally:
+        process.join()
+    return found
+
+
+def _measure(name: str, extent: Extent, sender: Connection) -> None:
+    with own_stores() as stores:
+        import django
+        from django.core.management import call_command
+
+        django.setup()
+        call_command("migrate", verbosity=0)
+        call_command("collectstatic", interactive=False, verbosity=0)
+        sender.send(PARTS[name](stores, extent))
+
+
+def _start(stores: Stores, extent: Extent) -> Findings:
+    return Findings([measure_starts(stores)])
+
+
+def _traffic(stores: Stores, extent: Extent) -> Findings:
+    allow_open_files(2 * max(extent.many))
+    with running_shop(stores) as shop:
+        return measure_traffic(Traffic(stores, shop, extent))
+
+
+def _opening(stores: Stores, extent: Extent) -> Findings:
+    allow_open_files(2 * extent.shoppers)
+    with running_shop(stores) as shop:
+        return Findings(*measure_opening(stores, shop, extent.shoppers))
+
+
+def _sockets(stores: Stores, extent: Extent) -> Findings:
+    return Findings(measure_sockets(stores, extent.sockets))
+
+
+def _growth(stores: Stores, extent: Extent) -> Findings:
+    with running_shop(stores) as shop:
+        return Findings(measure_growth(Traffic(stores, shop, extent)))
+
+
+def _soak(stores: Stores, extent: Extent) -> Findings:
+    with running_shop(stores) as shop:
+        return Findings([measure_soak(Traffic(stores, shop, extent))])
+
+
+PARTS: dict[str, Callable[[Stores, Extent], Findings]] = {
+    "start": _start,
+    "traffic": _traffic,
+    "opening": _opening,
+    "sockets": _sockets,
+    "growth": _growth,
+    "soak": _soak,
+}

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from flashdrop.mongo_client import PyMongoError, within
+from flashdrop.batching import Batcher, Overloaded
+from flashdrop.loops import PerLoop
+from flashdrop.mongo_client import PyMongoError, mongo, within
 from flashdrop.redis_client import RedisError, redis
 from orders import ledger
 from orders.identity import Shopper
 from orders.order import Order, pending_order
 from orders.placing import may_see
 from sales import stock
+from sales.gate import Reservation
+from sales.stock import ShopperInSale
 
 # Whoever is waiting for a page is told "we don't know" rather than kept waiting.
 LEDGER_SECONDS = 2.0
+GATE_SECONDS = 3.0
 log = logging.getLogger(__name__)
 
 
@@ -31,20 +37,48 @@ class History:
     has_hidden: bool
 
 
-async def history_of(shopper: Shopper, sale_ids: Sequence[str], *, only_these: bool) -> History:
-    """The shopper's orders. `sale_ids` are the sales whose gate may hold pending ones; `only_these` leaves out others.
+async def history_in(shopper: Shopper, sale_id: str) -> History:
+    """The shopper's orders in one sale. What many ask at once is asked of the stores in batches.
 
     Raises:
         HistoryUnknown: nothing was found, and a store is away.
     """
+    question = (sale_id, shopper.id)
+    return await _history(
+        shopper, lambda: gate_questions().submit(question), lambda: ledger_questions().submit(question)
+    )
+
+
+async def history_of(shopper: Shopper, sale_ids: Sequence[str]) -> History:
+    """The shopper's orders in all sales; `sale_ids` are those whose gate may hold pending ones.
+
+    Raises:
+        HistoryUnknown: nothing was found, and a store is away.
+    """
+    questions = [(sale_id, shopper.id) for sale_id in sale_ids]
+
+    async def pending() -> list[Reservation]:
+        return [one for found in await stock.pending_of(redis(), questions) for one in found]
+
+    return await _history(shopper, pending, lambda: within(LEDGER_SECONDS, ledger.of_shopper(shopper.id)))
+
+
+async def _history(
+    shopper: Shopper,
+    pending: Callable[[], Awaitable[list[Reservation]]],
+    confirmed: Callable[[], Awaitable[list[Order]]],
+) -> History:
     # The gate first: what has left its log by then is in the ledger, so nothing falls between the two readings.
-    pending, is_gate_known = await _pending(shopper.id, sale_ids)
-    found = {order.id: order for order in pending}
+    found: dict[str, Order] = {}
+    is_gate_known = True
     try:
-        only = sale_ids[0] if only_these else None
-        asked = await within(LEDGER_SECONDS, ledger.of_shopper(shopper.id, only))
-        found |= {order.id: order for order in asked}
-    except (PyMongoError, TimeoutError) as error:
+        found = {reservation.order_id: pending_order(reservation) for reservation in await pending()}
+    except (RedisError, TimeoutError, Overloaded) as error:
+        log.warning("the gate can't be asked for pending orders: %s", error)
+        is_gate_known = False
+    try:
+        found |= {order.id: order for order in await confirmed()}
+    except (PyMongoError, TimeoutError, Overloaded) as error:
         if not found:
             raise HistoryUnknown from error
     if not found and not is_gate_known:
@@ -67,18 +101,30 @@ async def find_order(order_id: str) -> Order | None:
         raise HistoryUnknown from error
 
 
-async def _pending(shopper_id: str, sale_ids: Sequence[str]) -> tuple[list[Order], bool]:
-    """The shopper's pending orders, and whether the gate could be asked for all of them."""
-    orders: list[Order] = []
-    if not sale_ids:
-        return orders, True
-    try:
-        for sale_id, held in (await stock.held_by(redis(), sale_ids, shopper_id)).items():
-            for _, entry_id in held:
-                reservation = await stock.pending_entry(redis(), sale_id, entry_id)
-                if reservation is not None:
-                    orders.append(pending_order(reservation))
-    except RedisError as error:
-        log.warning("the gate can't be asked for pending orders: %s", error)
-        return orders, False
-    return orders, True
+async def _ask_gate(questions: list[ShopperInSale]) -> list[list[Reservation]]:
+    return await stock.pending_of(redis(), questions)
+
+
+async def _ask_ledger(questions: list[ShopperInSale]) -> list[list[Order]]:
+    by_sale: defaultdict[str, list[str]] = defaultdict(list)
+    for sale_id, shopper_id in questions:
+        by_sale[sale_id].append(shopper_id)
+    found: dict[ShopperInSale, list[Order]] = {}
+    for sale_id, shopper_ids in by_sale.items():
+        answers = await ledger.of_shoppers_in(sale_id, shopper_ids)
+        found |= {(sale_id, shopper_id): orders for shopper_id, orders in zip(shopper_ids, answers, strict=True)}
+    return [found[question] for question in questions]
+
+
+def _new_gate_questions() -> Batcher[ShopperInSale, list[Reservation]]:
+    redis()  # made first, so that it is closed last
+    return Batcher(_ask_gate, patience_seconds=GATE_SECONDS, skips_abandoned=True)
+
+
+def _new_ledger_questions() -> Batcher[ShopperInSale, list[Order]]:
+    mongo()
+    return Batcher(_ask_ledger, patience_seconds=LEDGER_SECONDS, skips_abandoned=True)
+
+
+gate_questions: PerLoop[Batcher[ShopperInSale, list[Reservation]]] = PerLoop(_new_gate_questions, Batcher.drain)
+ledger_questions: PerLoop[Batcher[ShopperInSale, list[Order]]] = PerLoop(_new_ledger_questions, Batcher.drain)

@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import Enum, auto
 
 from pymongo import ASCENDING, DESCENDING
+from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from flashdrop.mongo_client import Collection, Document, collection
@@ -120,14 +121,25 @@ async def find(order_ids: Sequence[str]) -> dict[str, Order]:
     return {document["_id"]: _from_document(document) async for document in cursor}
 
 
-async def of_shopper(shopper_id: str, sale_id: str | None = None) -> list[Order]:
-    """A shopper's orders, newest first, at most `MAX_LISTED`; in one sale when it is named."""
-    held: Document = {"shopper": shopper_id, "slots": {"$exists": True}}
-    given_up: Document = {"shopper": shopper_id, "given_up_at": {"$exists": True}}
-    if sale_id is not None:
-        held["sale"] = given_up["sale"] = sale_id
-    cursor = _orders().find({"$or": [held, given_up]}).sort([("reserved_at", DESCENDING)]).limit(MAX_LISTED)
+async def of_shopper(shopper_id: str) -> list[Order]:
+    """A shopper's orders in all sales, newest first, at most `MAX_LISTED`."""
+    cursor = _of_shoppers({"shopper": shopper_id}).sort([("reserved_at", DESCENDING)]).limit(MAX_LISTED)
     return [_from_document(document) async for document in cursor]
+
+
+async def of_shoppers_in(sale_id: str, shopper_ids: Sequence[str]) -> list[list[Order]]:
+    """The orders of each shopper in one sale, newest first. One round trip for all."""
+    found: dict[str, list[Order]] = {shopper_id: [] for shopper_id in shopper_ids}
+    cursor = _of_shoppers({"shopper": {"$in": list(found)}, "sale": sale_id})
+    async for document in cursor.sort([("reserved_at", DESCENDING)]):
+        found[document["shopper"]].append(_from_document(document))
+    return [found[shopper_id] for shopper_id in shopper_ids]
+
+
+def _of_shoppers(wanted: Document) -> AsyncCursor[Document]:
+    # Each half has an index of its own: what is held, and what was given up.
+    held, given_up = wanted | {"slots": {"$exists": True}}, wanted | {"given_up_at": {"$exists": True}}
+    return _orders().find({"$or": [held, given_up]})
 
 
 async def holdings(sale_id: str) -> AsyncIterator[Holding]:

@@ -18,7 +18,7 @@ from flashdrop.ratelimit import limited
 from flashdrop.responses import Head, LeanResponse
 from orders import identity, panel
 from orders.answers import ANSWERS, CROSS_SITE, HISTORY_UNKNOWN, SIGN_IN_FIRST
-from orders.history import History, HistoryUnknown, find_order, history_of
+from orders.history import History, HistoryUnknown, find_order, history_in, history_of
 from orders.identity import InvalidIdentifier, Shopper, shopper_of
 from orders.order import Order, OrderStatus
 from orders.placing import MAX_QUANTITY, Placed, Placement, Refusal, place
@@ -48,7 +48,7 @@ async def me(request: HttpRequest, sku: str) -> HttpResponseBase:
     if shopper is None:
         return _panel(request, showing, panel.signed_out(showing.sale, notice))
     try:
-        history = await history_of(shopper, [showing.sale.id], only_these=True)
+        history = await history_in(shopper, showing.sale.id)
     except HistoryUnknown:
         # Not a panel: what is on show stays there, and the page asks again.
         return plain_error(request.path, HISTORY_UNKNOWN.status, "SALE_NOT_READY", HISTORY_UNKNOWN.message)
@@ -124,7 +124,7 @@ async def my_orders(request: HttpRequest) -> HttpResponseBase:
         return _html("orders/list.html", {"shopper_name": None, "orders": []})
     board = await current_board()
     try:
-        history = await history_of(shopper, list(board.sales), only_these=False)
+        history = await history_of(shopper, list(board.sales))
     except HistoryUnknown:
         return plain_error(request.path, HISTORY_UNKNOWN.status, "SALE_NOT_READY", HISTORY_UNKNOWN.message)
     rows = [_order_row(order, board) for order in history.visible]
@@ -159,7 +159,7 @@ async def _told(request: HttpRequest, showing: Showing, shopper: Shopper, placem
     if refusal is Refusal.LIMIT_EXCEEDED:
         # Whoever clicked twice, or came back, is shown what they have.
         try:
-            history = await history_of(shopper, [sale.id], only_these=True)
+            history = await history_in(shopper, sale.id)
         except HistoryUnknown:
             history = History([], has_hidden=False)
         text = panel.for_history(sale, shopper, history, ANSWERS[refusal].message)
@@ -173,7 +173,7 @@ async def _signed_in(request: HttpRequest, showing: Showing | None, shopper: Sho
     if not HtmxDetails(request):
         return _to(reverse("me", args=[showing.sale.sku]))
     try:
-        history = await history_of(shopper, [showing.sale.id], only_these=True)
+        history = await history_in(shopper, showing.sale.id)
     except HistoryUnknown:
         history = History([], has_hidden=False)
     return _panel(request, showing, panel.for_history(showing.sale, shopper, history))

@@ -24,6 +24,8 @@ from sales.keys import sale_keys
 from sales.published import PublishedSale
 
 T = TypeVar("T")
+# Sale id and shopper id.
+ShopperInSale = tuple[str, str]
 # In a shopper's record, the entry id of an order that is in the ledger already.
 SETTLED_ENTRY = "0-0"
 # The longest log that is counted in one go: about 5 ms of the gate's time.
@@ -153,17 +155,33 @@ async def pending_counts(client: Redis, sale_ids: Sequence[str]) -> list[int]:
     return counts
 
 
-async def held_by(client: Redis, sale_ids: Sequence[str], shopper_id: str) -> dict[str, list[tuple[str, str]]]:
-    """The shopper's reservations and orders as the gate has them: for each sale, pairs of order id and entry id."""
+async def held_by(client: Redis, questions: Sequence[ShopperInSale]) -> list[list[tuple[str, str]]]:
+    """What the gate has of each shopper in each sale: pairs of order id and entry id. One round trip for all."""
     async with client.pipeline(transaction=False) as pipe:
-        for sale_id in sale_ids:
+        for sale_id, shopper_id in questions:
             pipe.hget(sale_keys(sale_id).shoppers, shopper_id)
         records = await pipe.execute()
-    held = {}
-    for sale_id, record in zip(sale_ids, records, strict=True):
-        parts = [part.split(" ") for part in (record or "").split(";") if part]
-        held[sale_id] = [(order_id, entry_id) for order_id, _, _, entry_id in parts]
-    return held
+    parts = [[part.split(" ") for part in (record or "").split(";") if part] for record in records]
+    return [[(order_id, entry_id) for order_id, _, _, entry_id in mine] for mine in parts]
+
+
+async def pending_of(client: Redis, questions: Sequence[ShopperInSale]) -> list[list[Reservation]]:
+    """The reservations of each shopper in each sale that are still in the log. At most two round trips for all."""
+    held = await held_by(client, questions)
+    wanted = [
+        (place, questions[place][0], entry_id)
+        for place, mine in enumerate(held)
+        for _, entry_id in mine
+        if entry_id != SETTLED_ENTRY
+    ]
+    found: list[list[Reservation]] = [[] for _ in questions]
+    if wanted:
+        async with client.pipeline(transaction=False) as pipe:
+            for _, sale_id, entry_id in wanted:
+                pipe.xrange(sale_keys(sale_id).pending, entry_id, entry_id)
+            for (place, sale_id, _), entries in zip(wanted, await pipe.execute(), strict=True):
+                found[place] += [_from_entry(sale_id, entry_id, fields) for entry_id, fields in entries]
+    return found
 
 
 async def load(

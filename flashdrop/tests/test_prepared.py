@@ -8,7 +8,8 @@ import pytest
 from django.http import HttpRequest
 from django.test import RequestFactory
 
-from flashdrop.prepared import GZIP_FROM_BYTES, SECURITY_HEADERS_RAW, Prepared
+from flashdrop.prepared import GZIP_FROM_BYTES, Prepared
+from flashdrop.responses import SECURITY_HEADERS_RAW, as_messages
 
 HTML = "text/html; charset=utf-8"
 LONG = b"All of it, again and again. " * 100
@@ -18,7 +19,7 @@ def asking(**headers: str) -> HttpRequest:
     return RequestFactory().get("/", headers={name.replace("_", "-"): value for name, value in headers.items()})
 
 
-def page(body: bytes = LONG, validator: str | None = None) -> Prepared:
+def page(body: bytes = LONG, validator: bytes | None = None) -> Prepared:
     return Prepared(body, HTML, "no-cache", validator)
 
 
@@ -75,10 +76,10 @@ def test_a_strong_etag_stands_for_the_bytes() -> None:
 
 
 def test_a_weak_etag_stands_for_the_validator() -> None:
-    one, other = page(b"at noon", validator="v1"), page(b"at one", validator="v1")
+    one, other = page(b"at noon", validator=b"v1"), page(b"at one", validator=b"v1")
     assert one.etag == other.etag == one.gzip_etag
     assert one.etag.startswith('W/"')
-    assert one.etag != page(b"at noon", validator="v2").etag
+    assert one.etag != page(b"at noon", validator=b"v2").etag
 
 
 @pytest.mark.parametrize("form", ["{0}", "W/{0}", '"a", {0}', '"a",W/{0},"b"', "  {0}  ", "*", " * "])
@@ -112,7 +113,7 @@ def test_the_messages_for_the_lean_door_say_what_the_response_says(form: str) ->
         form
     ]
     response = prepared.response(request)
-    start, body = response.messages()
+    start, body = as_messages(response)
     headers = {
         name.decode(): value.decode() for name, value in start["headers"] if (name, value) not in SECURITY_HEADERS_RAW
     }
@@ -124,9 +125,12 @@ def test_the_messages_for_the_lean_door_say_what_the_response_says(form: str) ->
     assert set(SECURITY_HEADERS_RAW) <= set(start["headers"])
 
 
-def test_the_messages_are_made_once() -> None:
+@pytest.mark.parametrize("headers", [{}, {"Accept_Encoding": "gzip"}, {"If_None_Match": "*"}])
+def test_the_head_and_the_body_of_a_form_are_made_once(headers: dict[str, str]) -> None:
     prepared = page()
-    assert prepared.response(asking()).messages() is prepared.response(asking()).messages()
+    one, other = prepared.response(asking(**headers)), prepared.response(asking(**headers))
+    assert one.head is other.head
+    assert one.body is other.body
 
 
 def test_one_response_changed_on_its_way_out_changes_no_other() -> None:
@@ -140,7 +144,7 @@ def test_one_response_changed_on_its_way_out_changes_no_other() -> None:
     assert "X-Added" not in again
     assert not again.cookies
     assert again.content == LONG
-    assert b"x-added" not in dict(again.messages()[0]["headers"])
+    assert b"x-added" not in dict(as_messages(again)[0]["headers"])
 
 
 def test_a_response_has_no_attributes_that_responses_do_not_have() -> None:

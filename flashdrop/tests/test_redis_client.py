@@ -39,7 +39,7 @@ async def sells(client: Gate) -> None:
         entries = await stock.pending(client, sale.id)
         assert await stock.confirm(client, sale.id, [entries[0].entry_id]) == 1
         assert await stock.release(client, sale.id, [("s-b", "b")]) == [1]
-        assert await stock.held_by(client, [sale.id], "s-a") == {sale.id: [("a", entries[0].entry_id)]}
+        assert await stock.held_by(client, [(sale.id, "s-a")]) == [[("a", entries[0].entry_id)]]
         assert await stock.held(client, sale.id) == Held(1, 0)
         await stock.fence(client, sale.id, 1)
         assert await stock.load(client, replace(sale, epoch=2), [("s", "x", (2,), (1,))]) is Load.IN_FORCE

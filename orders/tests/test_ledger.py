@@ -107,7 +107,9 @@ async def test_a_shoppers_orders_newest_first_given_up_ones_too() -> None:
     await ledger.insert([old, new, order_of(sale, units=(8,))], NOW)
     await ledger.give_up(gone, NOW)
     assert [order.id for order in await ledger.of_shopper(old.shopper_id)] == [new.id, gone.id, old.id]
-    assert [order.id for order in await ledger.of_shopper(old.shopper_id, sale)] == [gone.id, old.id]
+    (mine, nobodys) = await ledger.of_shoppers_in(sale, [old.shopper_id, "nobody"])
+    assert [order.id for order in mine] == [gone.id, old.id]
+    assert nobodys == []
 
 
 async def test_the_audits_questions_see_what_the_indexes_forbid() -> None:

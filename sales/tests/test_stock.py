@@ -160,7 +160,7 @@ async def test_confirm_forgets_entries_and_keeps_the_units(gate: Any) -> None:
     assert await stock.confirm(gate, sale.id, [reservation.entry_id]) == 1
     assert await stock.confirm(gate, sale.id, [reservation.entry_id]) == 0
     assert await stock.pending_entry(gate, sale.id, reservation.entry_id) is None
-    assert await stock.held_by(gate, [sale.id], "s-a") == {sale.id: [("a", reservation.entry_id)]}
+    assert await stock.held_by(gate, [(sale.id, "s-a")]) == [[("a", reservation.entry_id)]]
     assert await verdicts(gate, sale, wish("z", "s-a")) == [Verdict.LIMIT_EXCEEDED]
 
 

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help run test faults lint format clean
+.PHONY: help run test faults bench lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -17,6 +17,9 @@ test: $(VENV)/.dev ## the whole suite, against real stores that it starts itself
 
 faults: $(VENV)/.dev ## every fault against real processes, with a table of what held (ARGS="--only NAME", --quick)
 	@$(BIN)/python -m flashdrop.faults $(ARGS)
+
+bench: $(VENV)/.dev ## every figure of docs/reference/benchmarks.md in a short form; needs wrk (ARGS=--full, ARGS="--only traffic")
+	@$(BIN)/python -m flashdrop.bench $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy, import rules, templates, shell, migrations
 	$(BIN)/ruff check .

@@ -14,12 +14,16 @@ API_PREFIX = "/api/"
 ERROR_PAGES_KEPT = 128
 
 
-def plain_error(path: str, status: int, code: str, message: str) -> HttpResponse:
+def plain_error(
+    path: str, status: int, code: str, message: str, retry_after_seconds: int | None = None
+) -> HttpResponse:
     """The answer with `status`: JSON for a program, a page for a person."""
     if path.startswith(API_PREFIX):
-        return envelope.error(message, code, status)
+        return envelope.error(message, code, status, retry_after_seconds)
     response = HttpResponse(_page(status, message), status=status)
     response.headers["Cache-Control"] = "no-store"
+    if retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(retry_after_seconds)
     return response
 
 

@@ -21,9 +21,9 @@ from limits import RateLimitItemPerSecond
 from limits.aio.strategies import FixedWindowRateLimiter
 from limits.storage import storage_from_string
 
-from flashdrop import envelope, metrics
+from flashdrop import metrics
 from flashdrop.config import config
-from flashdrop.errors import API_PREFIX, plain_error
+from flashdrop.errors import plain_error
 from flashdrop.headers import client_address
 from flashdrop.loops import PerLoop
 from flashdrop.redis_client import RedisError
@@ -88,11 +88,7 @@ async def refusal(request: HttpRequest) -> HttpResponseBase | None:
         if seconds is not None:
             metrics.RATE_LIMITED.labels(scope).inc()
             message = f"Too many requests. Try again in {seconds} s."
-            if request.path.startswith(API_PREFIX):
-                return envelope.error(message, "RATE_LIMITED", 429, retry_after_seconds=seconds)
-            response = plain_error(request.path, 429, "RATE_LIMITED", message)
-            response.headers["Retry-After"] = str(seconds)
-            return response
+            return plain_error(request.path, 429, "RATE_LIMITED", message, seconds)
     return None
 
 

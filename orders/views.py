@@ -51,7 +51,7 @@ async def me(request: HttpRequest, sku: str) -> HttpResponseBase:
         history = await history_in(shopper, showing.sale.id)
     except HistoryUnknown:
         # Not a panel: what is on show stays there, and the page asks again.
-        return plain_error(request.path, HISTORY_UNKNOWN.status, "SALE_NOT_READY", HISTORY_UNKNOWN.message)
+        return _history_unknown(request)
     if notice == ANSWERS[Refusal.NAME_NEEDED].message and shopper.is_guest and not showing.sale.guests_allowed:
         return _panel(request, showing, panel.signed_out(showing.sale, notice))
     is_pending = bool(history.visible) and history.visible[0].status is OrderStatus.PENDING
@@ -126,7 +126,7 @@ async def my_orders(request: HttpRequest) -> HttpResponseBase:
     try:
         history = await history_of(shopper, list(board.sales))
     except HistoryUnknown:
-        return plain_error(request.path, HISTORY_UNKNOWN.status, "SALE_NOT_READY", HISTORY_UNKNOWN.message)
+        return _history_unknown(request)
     rows = [_order_row(order, board) for order in history.visible]
     return _html("orders/list.html", {"shopper_name": shopper.name, "orders": rows})
 
@@ -140,7 +140,7 @@ async def receipt(request: HttpRequest, token: str) -> HttpResponseBase:
     try:
         order = await find_order(order_id)
     except HistoryUnknown:
-        return plain_error(request.path, HISTORY_UNKNOWN.status, "SALE_NOT_READY", HISTORY_UNKNOWN.message)
+        return _history_unknown(request)
     if order is None:
         # We signed this id, so the order was reserved; it is on its way into the ledger.
         return _html("orders/receipt.html", {"order": {"id": order_id, "status": "pending"}, "is_pending": True})
@@ -164,7 +164,10 @@ async def _told(request: HttpRequest, showing: Showing, shopper: Shopper, placem
             history = History([], has_hidden=False)
         text = panel.for_history(sale, shopper, history, ANSWERS[refusal].message)
         return _answer(request, showing, text, status, refusal.value)
-    return _answer(request, showing, panel.refused(sale, shopper, refusal), status, refusal.value)
+    response = _answer(request, showing, panel.refused(sale, shopper, refusal), status, refusal.value)
+    if response.status_code == status and ANSWERS[refusal].retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(ANSWERS[refusal].retry_after_seconds)
+    return response
 
 
 async def _signed_in(request: HttpRequest, showing: Showing | None, shopper: Shopper) -> HttpResponse:
@@ -203,6 +206,11 @@ def _panel_head(status: int) -> Head:
 
 def _html(template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
     return _private(HttpResponse(render_to_string(template, context), status=status))
+
+
+def _history_unknown(request: HttpRequest) -> HttpResponse:
+    told = HISTORY_UNKNOWN
+    return plain_error(request.path, told.status, "SALE_NOT_READY", told.message, told.retry_after_seconds)
 
 
 def _to(address: str) -> HttpResponse:

@@ -54,8 +54,5 @@ def not_found(request: HttpRequest, board: Board) -> HttpResponse:
 
 def not_ready(request: HttpRequest, board: Board) -> HttpResponse:
     """503: the stores have not been heard yet."""
-    response = plain_error(
-        request.path, 503, "SALE_NOT_READY", "The shop is not ready yet. Please try again in a moment."
-    )
-    response.headers["Retry-After"] = "2"
-    return response
+    message = "The shop is not ready yet. Please try again in a moment."
+    return plain_error(request.path, 503, "SALE_NOT_READY", message, retry_after_seconds=2)

@@ -64,7 +64,7 @@ def _opening(stores: Stores, extent: Extent) -> Findings:
 
 
 def _sockets(stores: Stores, extent: Extent) -> Findings:
-    return Findings(measure_sockets(stores, extent.sockets))
+    return Findings(measure_sockets(stores, extent.sockets, extent.banner_changes))
 
 
 def _growth(stores: Stores, extent: Extent) -> Findings:

@@ -44,11 +44,12 @@ class Extent:
     ledger_orders: int
     soak_seconds: int
     sockets: int
+    banner_changes: int
     shoppers: int
 
 
-SHORT = Extent(3, 3, 60_000, (500, 5000), 100_000, 30, 10_000, 5000)
-FULL = Extent(8, 5, 200_000, (250, 500, 1000, 2500, 5000), 1_000_000, 600, 10_000, 5000)
+SHORT = Extent(3, 3, 60_000, (500, 5000), 100_000, 30, 10_000, 10, 5000)
+FULL = Extent(6, 5, 100_000, (250, 500, 1000, 2500, 5000), 1_000_000, 600, 10_000, 20, 5000)
 
 
 @dataclass(slots=True)

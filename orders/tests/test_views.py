@@ -349,6 +349,7 @@ async def test_a_full_queue_is_told_in_the_panel(
     full = [answer for answer in answers if answer.status_code == 503]
     assert full
     assert {(state(answer), notice(answer)) for answer in full} == {("ready", ANSWERS[Refusal.OVERLOADED].message)}
+    assert {answer.headers["Retry-After"] for answer in full} == {"1"}
 
 
 async def test_buying_what_is_not_on_show_is_not_found(client: httpx.AsyncClient, publish: Publish) -> None:

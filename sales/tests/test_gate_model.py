@@ -8,6 +8,7 @@ counted from the real keys alone. The canaries run the same machine over scripts
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -280,7 +281,7 @@ class Direct:
     def register_script(self, source: str) -> Callable[..., Any]:
         script = self._client.register_script(source)
 
-        async def call(keys: Sequence[str], args: Sequence[str | int]) -> Any:
+        async def call(keys: Sequence[str], args: Sequence[str | int | bytes]) -> Any:
             return script(keys=keys, args=args)
 
         return call
@@ -359,7 +360,8 @@ class GateMachine(RuleBasedStateMachine):
         """Whatever is asked for under a known order id, its own units are the answer, even when the sale is over."""
         order_id = data.draw(st.sampled_from(sorted(self.gate.taken)))
         wish, one = wish_of(order_id), self.gate.taken[order_id]
-        args = [self.gate.epoch or 0, order_id, wish.shopper_id, quantity, int(is_guest), "another context"]
+        purchase = json.dumps([[order_id, wish.shopper_id, quantity, is_guest, "another context"]])
+        args = [self.gate.epoch or 0, purchase]
         _, _, answers = answer_of(scripts.run_script(self.client, "reserve", KEYS, args))
         assert answers == [[Verdict.KNOWN, joined(one.units), joined(one.slots), one.entry_id]]
 
@@ -648,6 +650,13 @@ BROKEN = {
     "a late unit first": ("reserve", "ZPOPMIN", "ZPOPMAX"),
     "slots in a row": ("reserve", "if not used[slot] then slots[#slots + 1] = slot end", "slots[#slots + 1] = slot"),
     "no order is known": ("reserve", "if id == order then return {KNOWN, units, slots, entry} end", ""),
+    "a guest is somebody": ("reserve", "if guest and sale[7] ~= '1' then return {GUESTS_REFUSED} end", ""),
+    "everybody is a guest": ("reserve", "if guest and", "if guest ~= nil and"),
+    "only the first of a batch": (
+        "reserve",
+        "answers[i] = decide(unpack(purchase))",
+        "answers[i] = answers[1] or decide(unpack(purchase))",
+    ),
     "any epoch": ("reserve", "if sale[1] ~= ARGV[1] then", "if not sale[1] then"),
     "always open": ("reserve", "now >= tonumber(sale[5])", "false"),
     "any order of the shopper": ("release", "if id == order then", "if true then"),

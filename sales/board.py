@@ -1,7 +1,7 @@
 """The board: each process's snapshot of every sale on show, refreshed from the stores by one background task.
 
-Settings come from the ledger every second (at once when the gate has a newer version), levels and the clock from the
-gate five times a second. What shoppers read is rendered from the snapshot once for each change (`sales/showing.py`).
+Settings come from the ledger every second (at once when the gate has a newer version), the clock and the levels of
+lively sales from the gate five times a second, those of quiet sales every second. What shoppers read is rendered from the snapshot once for each change (`sales/showing.py`).
 When the gate can't be asked the board says `not_ready`; it never guesses.
 """
 
@@ -25,12 +25,17 @@ from sales.showing import Phase, Showing, render_products
 
 REFRESH_SECONDS = 0.2
 SETTINGS_SECONDS = 1.0
+# How often a sale is looked at in which nothing happens and that nobody watches.
+QUIET_SECONDS = 1.0
+# How long a sale counts as lively after a change, or after its window opened.
+LIVELY_SECONDS = 5.0
 # Longer than this without an answer from the gate, and what the board shows is no longer the truth.
 STALE_SECONDS = 1.0
 # How long the first request may wait for the first look at the stores.
 FIRST_LOAD_SECONDS = 5.0
 # Longer than this without an answer from the ledger, and there may be sales that the board has not heard of.
 COMPLETE_SECONDS = 5.0
+FOREVER = datetime.max.replace(tzinfo=UTC)
 log = logging.getLogger(__name__)
 
 
@@ -52,7 +57,14 @@ class Board:
         self._settings_at = float("-inf")
         self._woken_at = float("-inf")
         self._levels_at = float("-inf")
+        self._levels: dict[str, Levels] = {}
+        self._all_levels_at = float("-inf")
+        self._lively_until: dict[str, float] = {}
         self._clock_offset = timedelta()
+        # The front page's sale stays the same until the board changes or a window opens or closes.
+        self._featured: Showing | None = None
+        self._featured_from: dict[str, Showing] | None = None
+        self._featured_until = FOREVER
         self._task: asyncio.Task[None] | None = None
         self._first = asyncio.Event()
         self._reload = asyncio.Event()
@@ -93,15 +105,22 @@ class Board:
 
         A stampede that hears "not ready" asks thousands of times a second; the stores hear of it once in a refresh.
         """
-        self._settings_at = float("-inf")
+        self._settings_at = self._all_levels_at = float("-inf")
         if time.monotonic() - self._woken_at >= REFRESH_SECONDS:
             self._woken_at = time.monotonic()
             self._reload.set()
 
     def featured(self) -> Showing | None:
         """The sale for the front page: the one running, else the next to open, else the last that was open."""
-        shown = list(self.by_sku.values())
         now = self.now()
+        if self._featured_from is not self.by_sku or now >= self._featured_until:
+            edges = (edge for s in self.by_sku.values() for edge in (s.sale.opens_at, s.sale.closes_at) if edge > now)
+            self._featured = self._choose(now)
+            self._featured_from, self._featured_until = self.by_sku, min(edges, default=FOREVER)
+        return self._featured
+
+    def _choose(self, now: datetime) -> Showing | None:
+        shown = list(self.by_sku.values())
         running = [s for s in shown if s.sale.opens_at <= now < s.sale.closes_at]
         if running:
             # Of several, the one that still has something to offer and closes first.
@@ -115,10 +134,10 @@ class Board:
         """Ask the stores and rebuild what has changed. Never raises for a store that is away."""
         if time.monotonic() - self._settings_at >= SETTINGS_SECONDS:
             await self._refresh_settings()
-        levels = await self._ask_levels()
-        if any(a.loaded and a.version > self.sales[i].version for i, a in levels.items()):
+        await self._ask_levels()
+        if any(sale.version < self._levels[i].version for i, sale in self.sales.items() if i in self._levels):
             await self._refresh_settings()
-        self._show(levels)
+        self._show(self._levels)
 
     async def _run(self) -> None:
         while True:
@@ -158,17 +177,29 @@ class Board:
         self._was_read = True
         self._read_at = time.monotonic()
 
-    async def _ask_levels(self) -> dict[str, Levels]:
+    async def _ask_levels(self) -> None:
         ids = [sale.id for sale in self.sales.values() if sale.published]
+        asks_all = time.monotonic() - self._all_levels_at >= QUIET_SECONDS
+        if not asks_all:
+            ids = [sale_id for sale_id in ids if sale_id not in self._levels or self._is_lively(sale_id)]
         try:
             async with asyncio.timeout(STALE_SECONDS):
                 now, answered = await stock.levels(redis(), ids)
         except (RedisError, TimeoutError) as error:
             log.warning("the gate can't be asked: %s", error or type(error).__name__)
-            return {}
+            self._levels = {}
+            return
         self._clock_offset = now - datetime.now(UTC)
         self._levels_at = time.monotonic()
-        return dict(zip(ids, answered, strict=True))
+        found = dict(zip(ids, answered, strict=True))
+        if asks_all:
+            self._all_levels_at = self._levels_at
+            self._levels = found
+        else:
+            self._levels |= found
+
+    def _is_lively(self, sale_id: str) -> bool:
+        return self._lively_until.get(sale_id, 0.0) > time.monotonic() or hub().has_viewers(sale_id)
 
     def _close(self) -> None:
         """What isn't known must not be shown as on sale; nor may the board's task end over it."""
@@ -190,6 +221,7 @@ class Board:
                 shown[sale.sku] = before
                 continue
             shown[sale.sku] = after
+            self._lively_until[sale.id] = time.monotonic() + LIVELY_SECONDS
             news.append(after)
         news += [before.withdrawn(now) for sku, before in self.by_sku.items() if sku not in shown]
         if shown != self.by_sku:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import secrets
 import time
 from datetime import UTC, datetime
@@ -23,6 +25,7 @@ BATCH = 5000
 TOLERATED_PERCENT = 15
 STEADY_PERCENT = 5
 WARM_UP_SHARE = 0.2
+LOOK_SECONDS = 0.5
 STARTS = 3
 START_SECONDS = 2.0
 
@@ -39,9 +42,11 @@ def measure_starts(stores: Stores, runs: int = STARTS) -> Row:
 def fill_ledger(sale: PublishedSale, orders: int) -> None:
     """Write `orders` orders of `sale` into the ledger, and rebuild its gate so that it knows them."""
     from flashdrop import loops
+    from flashdrop.redis_client import redis
     from orders import ledger
     from orders.order import Order, OrderStatus
-    from orders.rebuild import rebuild
+    from orders.rebuild import RebuildImpossible, rebuild
+    from sales import catalogue, stock
 
     now = datetime.now(UTC)
 
@@ -67,7 +72,13 @@ def fill_ledger(sale: PublishedSale, orders: int) -> None:
     async def fill() -> None:
         for start in range(1, orders + 1, BATCH):
             await ledger.insert([order(unit) for unit in range(start, min(start + BATCH, orders + 1))], now)
-        await rebuild(sale)
+        # The worker may have noticed before us that the gate has to be rebuilt.
+        while (await stock.levels(redis(), [sale.id]))[1][0].issued < orders:
+            current = await catalogue.get(sale.id)
+            assert current is not None
+            with contextlib.suppress(RebuildImpossible):
+                await rebuild(current)
+            await asyncio.sleep(LOOK_SECONDS)
 
     loops.run(fill)
 

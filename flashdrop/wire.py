@@ -10,6 +10,7 @@ bodies, `Expect`, HTTP/1.0, a client that does not read. Measured in docs/decisi
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Any
 
@@ -19,6 +20,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from flashdrop import metrics
 from flashdrop.lean import MAX_BODY_BYTES, LeanHandler, LeanRequest, Route
 from flashdrop.responses import as_wire
+
+log = logging.getLogger(__name__)
 
 
 class HotCycle:
@@ -49,6 +52,7 @@ class WireProtocol(HttpToolsProtocol):
         self._lean: LeanHandler = self.app.application_mapping["http"]
         self._route: Route | None = None
         self._body: list[bytes] = []
+        self._busy_with = HotCycle()
         self._idle_since = 0.0
 
     # The parser's callbacks, in the order in which they come.
@@ -63,6 +67,9 @@ class WireProtocol(HttpToolsProtocol):
         self._route = self._hot_route()
         if self._route is not None:
             self._body = []
+            if not self._route.is_at_once:
+                # Busy from now on: at shutdown the rest of the body is waited for.
+                self._busy_with = self.cycle = HotCycle()  # type: ignore[assignment]
             return
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
@@ -134,8 +141,8 @@ class WireProtocol(HttpToolsProtocol):
                 self._write(route, request, response, started)
                 self.on_response_complete()
                 return
-        cycle = self.cycle = HotCycle()  # type: ignore[assignment]
-        task = self.loop.create_task(self._respond(cycle, route, request, started))
+            self._busy_with = self.cycle = HotCycle()  # type: ignore[assignment]
+        task = self.loop.create_task(self._respond(self._busy_with, route, request, started))
         self.tasks.add(task)
 
     async def _respond(self, cycle: HotCycle, route: Route, request: LeanRequest, started: float) -> None:
@@ -155,7 +162,11 @@ class WireProtocol(HttpToolsProtocol):
         self.on_response_complete()
 
     def _write(self, route: Route, request: LeanRequest, response: HttpResponseBase, started: float) -> None:
-        self.transport.write(as_wire(response, self._default_lines()))
+        try:
+            self.transport.write(as_wire(response, self._default_lines()))
+        except Exception:  # nobody would ever answer: the client had better know
+            log.exception("%s %s: the response can't be sent", request.method, route.name)
+            self.transport.close()
         metrics.observe_request(route.name, request.method or "", response.status_code, _since(started))
 
     def _default_lines(self) -> bytes:

@@ -1,8 +1,9 @@
 """The board: each process's snapshot of every sale on show, refreshed from the stores by one background task.
 
 Settings come from the ledger every second (at once when the gate has a newer version), the clock and the levels of
-lively sales from the gate five times a second, those of quiet sales every second. What shoppers read is rendered from the snapshot once for each change (`sales/showing.py`).
-When the gate can't be asked the board says `not_ready`; it never guesses.
+lively sales from the gate five times a second, those of quiet sales every second. What shoppers read is rendered from
+the snapshot once for each change (`sales/showing.py`). When the gate can't be asked the board says `not_ready`; it
+never guesses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The hub: the latest value wins, and nobody waits for anybody else."""
+"""The hub: the latest value wins, nobody waits for anybody else, and nobody is told the same twice."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ import pytest
 
 import sales.hub
 from conftest import eventually
-from sales.hub import Hub, Viewer
+from flashdrop.wire_socket import text_frame
+from sales.hub import Hub, News, Viewer
 
 
 class Screen:
-    """The far end of a socket: keeps what it was sent; reads nothing while `reads` is cleared."""
+    """The far end of a socket: keeps what it was sent; reads nothing while `reads` is cleared.
 
-    def __init__(self) -> None:
+    One that `takes_frames` is reached by a server that can push.
+    """
+
+    def __init__(self, takes_frames: bool = False) -> None:
         self.texts: list[str] = []
+        self.frames: list[bytes] = []
         self.closed_with: list[int] = []
         self.reads = asyncio.Event()
         self.reads.set()
-        self.viewer = Viewer(self._send, self._close)
+        self.viewer = Viewer(self._send, self._close, self._push if takes_frames else None)
 
     async def _send(self, text: str) -> None:
         self.texts.append(text)
@@ -28,6 +33,11 @@ class Screen:
 
     async def _close(self, code: int) -> None:
         self.closed_with.append(code)
+
+    def _push(self, frame: bytes) -> bool:
+        if self.reads.is_set():
+            self.frames.append(frame)
+        return self.reads.is_set()
 
 
 @pytest.fixture
@@ -44,14 +54,14 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
     return 0.1
 
 
-def watching(hub: Hub, sale_id: str = "a") -> Screen:
-    screen = Screen()
+def watching(hub: Hub, sale_id: str = "a", takes_frames: bool = False) -> Screen:
+    screen = Screen(takes_frames)
     hub.join(sale_id, screen.viewer)
     return screen
 
 
-async def turns() -> None:
-    for _ in range(5):
+async def turns(count: int = 5) -> None:
+    for _ in range(count):
         await asyncio.sleep(0)
 
 
@@ -170,3 +180,216 @@ async def test_closing_does_not_wait_for_a_socket_that_hangs(hub: Hub) -> None:
     screen = watching(hub)
     await asyncio.wait_for(hub.close(), 5)
     assert screen.closed_with == [1012]
+
+
+# Ready frames
+
+
+async def test_a_text_is_pushed_as_a_ready_frame_where_the_server_can(hub: Hub) -> None:
+    one, other = watching(hub, takes_frames=True), watching(hub, takes_frames=True)
+    hub.publish("a", "1")
+    assert (one.frames, one.texts) == ([text_frame("1")], [])
+    assert one.frames[0] is other.frames[0], "framed once for all"
+
+
+async def test_what_can_not_be_pushed_is_sent(hub: Hub) -> None:
+    screen = watching(hub, takes_frames=True)
+    screen.reads.clear()
+    hub.publish("a", "1")
+    await turns()
+    assert (screen.frames, screen.texts) == ([], ["1"])
+
+
+async def test_nothing_is_pushed_past_a_text_that_is_still_being_sent(hub: Hub) -> None:
+    screen = watching(hub, takes_frames=True)
+    screen.reads.clear()
+    hub.publish("a", "1")
+    await turns()
+    screen.reads.set()
+    for text in ("2", "3"):
+        hub.publish("a", text)
+    assert screen.frames == []
+    await turns()
+    assert screen.texts == ["1", "3"]
+
+
+async def test_after_a_text_was_sent_the_next_is_pushed_again(hub: Hub) -> None:
+    screen = watching(hub, takes_frames=True)
+    screen.reads.clear()
+    hub.publish("a", "1")
+    screen.reads.set()
+    await turns()
+    hub.publish("a", "2")
+    await turns()
+    assert (screen.texts, screen.frames) == (["1"], [text_frame("2")])
+
+
+async def test_a_viewer_who_takes_no_frames_for_long_is_dropped(hub: Hub, impatient: float) -> None:
+    stuck, brisk = watching(hub, takes_frames=True), watching(hub, takes_frames=True)
+    stuck.reads.clear()
+    hub.publish("a", "1")
+    await asyncio.sleep(2 * impatient)
+    hub.publish("a", "2")
+    await turns()
+    assert (stuck.closed_with, hub.count()) == ([1013], 1)
+    assert brisk.frames == [text_frame("1"), text_frame("2")]
+
+
+@pytest.mark.parametrize("takes_frames", [False, True])
+async def test_the_same_news_is_shown_once(hub: Hub, takes_frames: bool) -> None:
+    screen, news = Screen(takes_frames), News("1")
+    for _ in range(3):
+        screen.viewer.offer(news)
+        await turns()
+    assert len(screen.texts + screen.frames) == 1
+
+
+async def test_a_push_that_fails_disturbs_nobody(hub: Hub, small_rounds: int) -> None:
+    def broken(frame: bytes) -> bool:
+        raise ConnectionResetError
+
+    far = Screen()
+    hub.join("a", Viewer(far._send, far._close, broken))
+    others = [watching(hub) for _ in range(2 * small_rounds)]
+    for text in ("1", "2"):
+        hub.publish("a", text)
+        await turns(20)
+    assert [screen.texts for screen in others] == [["1", "2"]] * len(others)
+
+
+# Rounds: more viewers than are told at once
+
+
+@pytest.fixture
+def small_rounds(monkeypatch: pytest.MonkeyPatch) -> int:
+    """So many are told at once."""
+    monkeypatch.setattr(sales.hub, "AT_ONCE", 2)
+    return 2
+
+
+class Meanwhile:
+    """Counts how often others had a turn."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+        self._task = asyncio.create_task(self._count())
+
+    async def _count(self) -> None:
+        while True:
+            self.turns += 1
+            await asyncio.sleep(0)
+
+    def stop(self) -> None:
+        self._task.cancel()
+
+
+@pytest.mark.parametrize("takes_frames", [False, True])
+async def test_a_round_reaches_every_viewer_once(hub: Hub, small_rounds: int, takes_frames: bool) -> None:
+    screens = [watching(hub, takes_frames=takes_frames) for _ in range(7)]
+    for text in ("1", "2", "3"):
+        hub.publish("a", text)
+        await turns(20)
+    if takes_frames:
+        assert [screen.frames for screen in screens] == [[text_frame(text) for text in "123"]] * 7
+    else:
+        assert [screen.texts for screen in screens] == [["1", "2", "3"]] * 7
+
+
+async def test_others_have_their_turns_during_a_round(hub: Hub, small_rounds: int) -> None:
+    screens = [watching(hub, takes_frames=True) for _ in range(20)]
+    meanwhile = Meanwhile()
+    hub.publish("a", "1")
+    await eventually(lambda: told(screens, 20))
+    meanwhile.stop()
+    assert meanwhile.turns >= 20 // small_rounds
+
+
+async def told(screens: list[Screen], count: int) -> bool:
+    return sum(bool(screen.frames or screen.texts) for screen in screens) >= count
+
+
+async def test_the_latest_wins_in_a_round(hub: Hub, small_rounds: int) -> None:
+    """News during a round: those who come later in it hear only that, and nobody misses it."""
+    screens = [watching(hub, takes_frames=True) for _ in range(9)]
+    hub.publish("a", "1")
+    while not await told(screens, 3):
+        await asyncio.sleep(0)
+    hub.publish("a", "2")
+    hub.publish("a", "3")
+    await turns(30)
+    seen = sorted(screen.frames for screen in screens)
+    early = [frames for frames in seen if frames == [text_frame("1"), text_frame("3")]]
+    late = [frames for frames in seen if frames == [text_frame("3")]]
+    assert len(early) >= 3 and len(late) >= 1
+    assert len(early) + len(late) == 9
+
+
+async def test_two_sales_have_rounds_of_their_own(hub: Hub, small_rounds: int) -> None:
+    of_a, of_b = [watching(hub, "a") for _ in range(5)], [watching(hub, "b") for _ in range(5)]
+    hub.publish("a", "1")
+    hub.publish("b", "2")
+    await turns(20)
+    assert [screen.texts for screen in of_a + of_b] == [["1"]] * 5 + [["2"]] * 5
+
+
+async def test_a_viewer_that_stays_slow_is_dropped_in_a_round(hub: Hub, small_rounds: int, impatient: float) -> None:
+    screens = [watching(hub) for _ in range(6)]
+    for screen in screens[:2]:
+        screen.reads.clear()
+    hub.publish("a", "1")
+    await asyncio.sleep(2 * impatient)
+    hub.publish("a", "2")
+    await turns(20)
+    assert [screen.closed_with for screen in screens] == [[1013]] * 2 + [[]] * 4
+    assert [screen.texts for screen in screens[2:]] == [["1", "2"]] * 4
+    assert hub.count() == 4
+
+
+@pytest.mark.parametrize("takes_frames", [False, True])
+async def test_who_leaves_during_a_round_gets_nothing_more(hub: Hub, small_rounds: int, takes_frames: bool) -> None:
+    screens = [watching(hub, takes_frames=takes_frames) for _ in range(8)]
+    hub.publish("a", "1")
+    while not await told(screens, 1):
+        await asyncio.sleep(0)
+    left = [screen for screen in screens if not screen.frames and not screen.texts]
+    for screen in left:
+        hub.leave("a", screen.viewer)
+    await turns(20)
+    assert left
+    assert not await told(left, 1)
+    assert hub.count() == 8 - len(left)
+
+
+async def test_when_everybody_leaves_during_a_round_the_next_viewer_is_told_again(hub: Hub, small_rounds: int) -> None:
+    for screen in [watching(hub) for _ in range(8)]:
+        hub.publish("a", "1")
+        hub.leave("a", screen.viewer)
+    await turns(20)
+    late = watching(hub)
+    hub.publish("a", "2")
+    await turns()
+    assert late.texts == ["2"]
+
+
+async def test_who_joins_during_a_round_is_not_told_the_same_twice(hub: Hub, small_rounds: int) -> None:
+    """Its consumer shows it the banner as it is now, which the round is bringing."""
+    for _ in range(6):
+        watching(hub)
+    hub.publish("a", "1")
+    new = watching(hub)
+    new.viewer.offer(News("1"))
+    await turns(20)
+    assert new.texts == ["1"]
+    hub.publish("a", "2")
+    await turns(20)
+    assert new.texts == ["1", "2"]
+
+
+async def test_closing_ends_a_round(hub: Hub, small_rounds: int) -> None:
+    screens = [watching(hub) for _ in range(20)]
+    hub.publish("a", "1")
+    await asyncio.wait_for(hub.close(), 2)
+    before = [list(screen.texts) for screen in screens]
+    await turns(30)
+    assert [screen.texts for screen in screens] == before
+    assert [screen.closed_with for screen in screens] == [[1012]] * 20

@@ -60,7 +60,7 @@ def count_order(outcome: str) -> None:
 
 
 def publish() -> None:
-    """Hand what was noted to Prometheus."""
+    """Hand what was noted to Prometheus. To be called where it is noted, on the event loop's thread."""
     for counter, count in _counts.items():
         counter.inc(count)
     _counts.clear()

@@ -1,5 +1,6 @@
 """The one URLconf. Both doors resolve by it; views marked `@hot` are answered at the lean one."""
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
@@ -13,10 +14,10 @@ from flashdrop.static import static_file
 from sales import health
 
 
-def export_metrics(request: HttpRequest) -> HttpResponse:
+async def export_metrics(request: HttpRequest) -> HttpResponse:
     """`/metrics`: what all processes of this host have published."""
-    metrics.publish()
-    response: HttpResponse = ExportToDjangoView(request)
+    metrics.publish()  # on the loop's thread, like the noting
+    response: HttpResponse = await sync_to_async(ExportToDjangoView)(request)
     return response
 
 

@@ -21,11 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-DRAIN_SECONDS = 10
 # A worker that keeps dying at once is restarted no more often than this.
 RESTART_PAUSE_SECONDS = 1.0
-BACKLOG = 4096
-KEEP_ALIVE_SECONDS = 75
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 log = logging.getLogger(__name__)
 
@@ -52,7 +49,6 @@ def listening_socket(address: Address) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     sock.bind((address.host, address.port))
-    sock.listen(BACKLOG)
     sock.set_inheritable(True)
     return sock
 
@@ -152,30 +148,11 @@ def end_with_parent() -> None:
 
 def _work(address: Address) -> None:
     """The life of one worker process; never returns."""
-    import uvicorn
-
-    from flashdrop.wire import WireProtocol
-    from flashdrop.wire_socket import PushingProtocol
+    from flashdrop.web_worker import WebServer  # with Django set up, and after the fork
 
     code = 1
     try:
-        config = uvicorn.Config(
-            "flashdrop.asgi:application",
-            loop="uvloop",
-            http=WireProtocol,
-            ws=PushingProtocol,
-            ws_per_message_deflate=False,
-            ws_max_size=4096,  # viewers have nothing to say
-            lifespan="on",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-        )
-        server = uvicorn.Server(config)
+        server = WebServer()
         server.run(sockets=[listening_socket(address)])
         code = 0 if server.started else 3
     except BaseException:

@@ -27,7 +27,7 @@ class Acceptor:
         self._listener = listener.dup()
         self._listener.setblocking(False)
         self._make_protocol = make_protocol
-        self._arriving: set[asyncio.Task[object]] = set()
+        self._arriving: set[asyncio.Task[None]] = set()
         self._listen()
 
     def close(self) -> None:
@@ -55,11 +55,13 @@ class Acceptor:
                 return
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            arrival = self._loop.create_task(self._loop.connect_accepted_socket(self._make_protocol, connection))
+            arrival = self._loop.create_task(self._take(connection))
             self._arriving.add(arrival)
-            arrival.add_done_callback(self._arrived)
+            arrival.add_done_callback(self._arriving.discard)
 
-    def _arrived(self, arrival: asyncio.Task[object]) -> None:
-        self._arriving.discard(arrival)
-        if not arrival.cancelled() and arrival.exception() is not None:
-            log.warning("a connection could not be taken: %s", arrival.exception())
+    async def _take(self, connection: socket.socket) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._make_protocol, connection)
+        except Exception as error:
+            log.warning("a connection could not be taken: %s", error)
+            connection.close()

@@ -159,7 +159,14 @@ class Batcher(Generic[T, R]):
             if not future.done():
                 future.set_result(result)
             elif self._on_late is not None:
-                self._on_late(result)
+                self._tell_late(self._on_late, result)
+
+    def _tell_late(self, tell: Callable[[R], None], result: R) -> None:
+        try:
+            tell(result)
+        except Exception as error:  # the others of the batch still wait for theirs
+            context = {"message": "a late result could not be told", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
 
 def _fail(future: asyncio.Future[R], error: Exception) -> None:

@@ -143,7 +143,7 @@ class LeanRequest(ASGIRequest):
 
     @cached_property
     def POST(self) -> QueryDict:  # type: ignore[override]  # noqa: N802
-        if self.headers.get("Content-Type", "") == "application/x-www-form-urlencoded":
+        if self.method == "POST" and self.headers.get("Content-Type", "") == "application/x-www-form-urlencoded":
             return QueryDict(self._lean_body)
         self.META  # noqa: B018  # the whole request is needed: anything rarer is Django's to parse
         return self._get_post()  # type: ignore[no-any-return]

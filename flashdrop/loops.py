@@ -31,8 +31,9 @@ class PerLoop(Generic[T]):
 
     def __call__(self) -> T:
         loop = asyncio.get_running_loop()
-        if self._last is not None and self._last[0]() is loop:
-            return self._last[1]
+        last = self._last  # looked at once: another thread's loop may ask meanwhile
+        if last is not None and last[0]() is loop:
+            return last[1]
         made = _made.setdefault(loop, {})
         if self not in made:
             made[self] = self._make()

@@ -20,6 +20,9 @@ RawHeaders = list[tuple[bytes, bytes]]
 Messages = tuple[dict[str, Any], dict[str, Any]]
 SECURITY_HEADERS_RAW: RawHeaders = [(n.lower().encode(), v.encode()) for n, v in SECURITY_HEADERS.items()]
 
+# What `LeanResponse.__init__` sets.
+AS_MADE = 3
+
 
 def wire_head(status: int, headers: RawHeaders) -> bytes:
     """The status line and the headers, without the empty line that ends them."""
@@ -61,10 +64,9 @@ class LeanResponse(HttpResponse):
         """Reached only for what is not there yet: build the ordinary response, once."""
         if "_resource_closers" in self.__dict__ or name.startswith("__"):
             raise AttributeError(name)
-        HttpResponseBase.__init__(self, status=self.head.status, headers=self.head.headers)
-        self.content = self.body
-        if self.head.has_body:
-            self.headers["Content-Length"] = str(len(self.body))
+        HttpResponseBase.__init__(self, status=self.status_code, headers=self.head.headers)
+        if "_container" not in self.__dict__:  # where somebody has put another content
+            self.content = self.body
         return getattr(self, name)
 
 
@@ -87,8 +89,12 @@ def as_wire(response: HttpResponseBase, more_headers: bytes) -> bytes:
 
 
 def is_lean(response: HttpResponseBase) -> bool:
-    """Whether the response is as it was made: nobody has looked inside, so nobody has changed it."""
-    return isinstance(response, LeanResponse) and "_resource_closers" not in response.__dict__
+    """Whether the response is as it was made: nobody has looked inside or set anything."""
+    return (
+        isinstance(response, LeanResponse)
+        and len(response.__dict__) == AS_MADE
+        and response.status_code == response.head.status
+    )
 
 
 def _parts(response: HttpResponseBase) -> tuple[int, RawHeaders, bytes]:

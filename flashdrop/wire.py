@@ -21,6 +21,8 @@ from flashdrop import metrics
 from flashdrop.lean import MAX_BODY_BYTES, LeanHandler, LeanRequest, Route
 from flashdrop.responses import as_wire
 
+BUSY = float("inf")
+LAST_ANSWER = b"connection: close\r\n"
 log = logging.getLogger(__name__)
 
 
@@ -62,6 +64,7 @@ class WireProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
         self.headers = []
         self._route = None
+        self._idle_since = BUSY  # also when it follows another request in one segment
 
     def on_headers_complete(self) -> None:
         self._route = self._hot_route()
@@ -116,7 +119,7 @@ class WireProtocol(HttpToolsProtocol):
             return None
         path = self.url.partition(b"?")[0]
         # A path that has to be decoded, or that is not one, is uvicorn's to understand.
-        if not path.isascii() or b"%" in path or b"#" in path:
+        if not path.isascii() or b"%" in path or b"#" in self.url:
             return None
         return self._lean.route(path.decode("ascii"))
 
@@ -156,14 +159,16 @@ class WireProtocol(HttpToolsProtocol):
         if cycle.disconnected or self.transport.is_closing():
             metrics.observe_request(route.name, request.method or "", response.status_code, _since(started))
             return
-        self._write(route, request, response, started)
+        self._write(route, request, response, started, b"" if cycle.keep_alive else LAST_ANSWER)
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
 
-    def _write(self, route: Route, request: LeanRequest, response: HttpResponseBase, started: float) -> None:
+    def _write(
+        self, route: Route, request: LeanRequest, response: HttpResponseBase, started: float, lines: bytes = b""
+    ) -> None:
         try:
-            self.transport.write(as_wire(response, self._default_lines()))
+            self.transport.write(as_wire(response, self._default_lines() + lines))
         except Exception:  # nobody would ever answer: the client had better know
             log.exception("%s %s: the response can't be sent", request.method, route.name)
             self.transport.close()
@@ -180,7 +185,7 @@ class WireProtocol(HttpToolsProtocol):
     # The keep-alive timer: one for a connection, which looks when it fires, instead of a new one with each request.
 
     def _unset_keepalive_if_required(self) -> None:
-        self._idle_since = float("inf")
+        self._idle_since = BUSY
 
     def on_response_complete(self) -> None:
         self.server_state.total_requests += 1

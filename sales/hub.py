@@ -45,7 +45,8 @@ class Viewer:
         self._close = close
         self._push = push
         self._latest: News | None = None
-        self._shown: News | None = None
+        self._shown: str | None = None
+        self._is_forgotten = False
         self._busy_since: float | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -56,11 +57,11 @@ class Viewer:
 
     def offer(self, news: News) -> None:
         """Show this next, in place of any that is still waiting."""
-        if self._shown is news:
+        if self._is_forgotten or self._shown == news.text:
             return
-        self._shown = news
+        self._shown = news.text
         if self._task is None:
-            if self._push is not None and self._push(news.frame):
+            if self._pushed(news.frame):
                 return
             self._task = asyncio.get_running_loop().create_task(self._deliver())
         self._latest = news
@@ -74,8 +75,15 @@ class Viewer:
 
     def forget(self) -> None:
         """Stop delivering; the socket is closed by somebody else."""
+        self._is_forgotten = True
         if self._task is not None:
             self._task.cancel()
+
+    def _pushed(self, frame: bytes) -> bool:
+        try:
+            return self._push is not None and self._push(frame)
+        except Exception:  # `send` will say the same, and be heard
+            return False
 
     async def _deliver(self) -> None:
         """Until nothing is waiting; a task of its own because the client may be slow."""
@@ -141,13 +149,15 @@ class Hub:
     async def _make_rounds(self, sale_id: str) -> None:
         """A few hundred viewers at a time, so that shoppers are answered in between; again while there is news."""
         news = None
-        while news is not self._news[sale_id]:
-            news = self._news[sale_id]
-            viewers = list(self._viewers.get(sale_id, ()))
-            for start in range(0, len(viewers), AT_ONCE):
-                self._offer(sale_id, viewers[start : start + AT_ONCE])
-                await asyncio.sleep(0)
-        del self._rounds[sale_id]
+        try:
+            while news is not self._news[sale_id]:
+                news = self._news[sale_id]
+                viewers = list(self._viewers.get(sale_id, ()))
+                for start in range(0, len(viewers), AT_ONCE):
+                    self._offer(sale_id, viewers[start : start + AT_ONCE])
+                    await asyncio.sleep(0)
+        finally:
+            del self._rounds[sale_id]
 
     def _offer(self, sale_id: str, viewers: list[Viewer]) -> None:
         news = self._news[sale_id]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -269,3 +271,310 @@ async def test_a_batch_that_nobody_waits_for_does_not_fly() -> None:
     batcher.submit(1).cancel()
     await batcher.drain()
     assert trips.batches == []
+
+
+# A second flight
+
+
+async def test_beside_the_first_flight_only_a_full_one_leaves() -> None:
+    trips = Trips()
+    batcher = Batcher(trips.flush, max_batch=3)
+    futures = [batcher.submit(0)]
+    await turns()
+    for item in (1, 2):
+        futures.append(batcher.submit(item))
+        await turns()
+    assert trips.batches == [[0]]
+    futures.append(batcher.submit(3))
+    await turns()
+    assert trips.batches == [[0], [1, 2, 3]]
+    trips.landing.set()
+    assert await asyncio.gather(*futures) == ["r0", "r1", "r2", "r3"]
+
+
+async def test_a_third_does_not_leave_however_full() -> None:
+    trips = Trips()
+    batcher = Batcher(trips.flush, max_batch=2)
+    futures = [batcher.submit(item) for item in range(9)]
+    await turns()
+    assert (trips.batches, batcher.waiting) == ([[0, 1], [2, 3]], 5)
+    trips.landing.set()
+    await asyncio.gather(*futures)
+    assert trips.most_under_way == 2
+
+
+async def test_after_a_landing_what_waits_leaves_although_it_is_not_full() -> None:
+    trips = Trips()
+    batcher = Batcher(trips.flush, max_batch=3)
+    first = batcher.submit(0)
+    await turns()
+    second = batcher.submit(1)
+    trips.landing.set()
+    assert [await first, await second] == ["r0", "r1"]
+    assert trips.batches == [[0], [1]]
+
+
+async def test_what_waits_behind_a_full_flight_leaves_when_the_first_of_them_lands() -> None:
+    landings = [asyncio.Event() for _ in range(3)]
+    batches: list[list[int]] = []
+
+    async def flush(batch: list[int]) -> list[int]:
+        batches.append(batch)
+        await landings[len(batches) - 1].wait()
+        return batch
+
+    batcher = Batcher(flush, max_batch=2)
+    futures = [batcher.submit(item) for item in range(5)]
+    await turns()
+    assert batches == [[0, 1], [2, 3]]
+    landings[1].set()
+    await turns()
+    assert batches == [[0, 1], [2, 3]], "one is under way, and what waits is not full"
+    landings[0].set()
+    await turns()
+    assert batches == [[0, 1], [2, 3], [4]]
+    landings[2].set()
+    assert await asyncio.gather(*futures) == [0, 1, 2, 3, 4]
+
+
+# Patience
+
+PATIENCE_SECONDS = 0.1
+
+
+async def test_whose_patience_ends_hears_so_and_the_work_goes_on() -> None:
+    trips = Trips()
+    batcher = Batcher(trips.flush, patience_seconds=PATIENCE_SECONDS)
+    started = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await batcher.submit(0)
+    assert PATIENCE_SECONDS * 0.9 <= time.monotonic() - started < 1.0
+    assert trips.under_way == 1
+    trips.landing.set()
+    await asyncio.wait_for(batcher.drain(), 5)
+    assert trips.under_way == 0
+
+
+async def test_waiting_in_the_queue_takes_patience_too() -> None:
+    trips = Trips()
+    batcher = Batcher(trips.flush, max_in_flight=1, patience_seconds=PATIENCE_SECONDS)
+    found = await asyncio.gather(batcher.submit(0), batcher.submit(1), return_exceptions=True)
+    assert [type(error) for error in found] == [TimeoutError] * 2
+    trips.landing.set()
+    await batcher.drain()
+
+
+async def test_each_has_patience_from_their_own_beginning() -> None:
+    trips = Trips()
+    batcher = Batcher(trips.flush, patience_seconds=PATIENCE_SECONDS)
+    early = batcher.submit(0)
+    await asyncio.sleep(PATIENCE_SECONDS * 0.7)
+    late = batcher.submit(1)
+    with pytest.raises(TimeoutError):
+        await early
+    assert not late.done()
+    trips.landing.set()
+    assert await late == "r1"
+
+
+async def test_an_answer_in_time_is_the_answer() -> None:
+    trips = Trips()
+    trips.landing.set()
+    batcher = Batcher(trips.flush, patience_seconds=PATIENCE_SECONDS)
+    futures = [batcher.submit(item) for item in range(3)]
+    await asyncio.gather(*futures)
+    await asyncio.sleep(PATIENCE_SECONDS * 1.5)
+    assert [future.result() for future in futures] == ["r0", "r1", "r2"]
+
+
+async def test_nobody_is_remembered_longer_than_their_patience() -> None:
+    trips = Trips()
+    trips.landing.set()
+    batcher = Batcher(trips.flush, patience_seconds=PATIENCE_SECONDS)
+    for item in range(5):
+        await batcher.submit(item)
+        await asyncio.sleep(PATIENCE_SECONDS / 4)
+    await asyncio.sleep(PATIENCE_SECONDS * 1.5)
+    assert (list(batcher._patience), batcher._patience_timer) == ([], None)
+    with pytest.raises(TimeoutError):  # and the next one is
+        trips.landing.clear()
+        await batcher.submit(5)
+    trips.landing.set()
+    await batcher.drain()
+
+
+async def test_who_gave_up_in_the_queue_is_left_out_where_that_was_asked_for() -> None:
+    trips = Trips()
+    batcher = Batcher(trips.flush, max_in_flight=1, patience_seconds=PATIENCE_SECONDS, skips_abandoned=True)
+    found = await asyncio.gather(batcher.submit(0), return_exceptions=True)
+    found += await asyncio.gather(batcher.submit(1), return_exceptions=True)
+    assert [type(error) for error in found] == [TimeoutError] * 2
+    last = batcher.submit(2)
+    trips.landing.set()
+    assert await last == "r2"
+    assert trips.batches == [[0], [2]]
+
+
+async def test_without_patience_nobody_gives_up() -> None:
+    trips = Trips()
+    batcher = Batcher(trips.flush)
+    future = batcher.submit(0)
+    await asyncio.sleep(PATIENCE_SECONDS)
+    assert not future.done()
+    trips.landing.set()
+    assert await future == "r0"
+
+
+async def test_patience_that_ends_unheard_makes_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    trips = Trips()
+    batcher = Batcher(trips.flush, patience_seconds=PATIENCE_SECONDS)
+    batcher.submit(0)
+    await asyncio.sleep(PATIENCE_SECONDS * 1.5)
+    trips.landing.set()
+    await batcher.drain()
+    gc.collect()
+    assert caplog.records == []
+
+
+# Results that come late
+
+
+async def test_a_late_result_is_told() -> None:
+    trips, late = Trips(), list[str]()
+    batcher = Batcher(trips.flush, patience_seconds=PATIENCE_SECONDS, on_late=late.append)
+    with pytest.raises(TimeoutError):
+        await batcher.submit(0)
+    assert late == []
+    trips.landing.set()
+    await batcher.drain()
+    assert late == ["r0"]
+
+
+async def test_a_result_that_somebody_heard_is_not_late() -> None:
+    trips, late = Trips(), list[str]()
+    batcher = Batcher(trips.flush, patience_seconds=PATIENCE_SECONDS, on_late=late.append)
+    gone = batcher.submit(0)
+    await asyncio.sleep(PATIENCE_SECONDS * 0.7)
+    stays = batcher.submit(1)
+    with pytest.raises(TimeoutError):
+        await gone
+    trips.landing.set()
+    assert await stays == "r1"
+    assert late == ["r0"]
+
+
+async def test_the_result_of_a_caller_who_was_cancelled_is_late() -> None:
+    trips, late = Trips(), list[str]()
+    batcher = Batcher(trips.flush, on_late=late.append)
+    batcher.submit(0).cancel()
+    trips.landing.set()
+    await batcher.drain()
+    assert late == ["r0"]
+
+
+async def test_of_a_flush_that_fails_there_is_no_late_result() -> None:
+    landing, late = asyncio.Event(), list[int]()
+
+    async def flush(batch: list[int]) -> list[int]:
+        await landing.wait()
+        raise ValueError
+
+    batcher = Batcher(flush, patience_seconds=PATIENCE_SECONDS, on_late=late.append)
+    with pytest.raises(TimeoutError):
+        await batcher.submit(0)
+    landing.set()
+    await batcher.drain()
+    assert late == []
+
+
+async def test_a_failure_over_a_late_result_is_not_the_other_callers() -> None:
+    def fail(result: str) -> None:
+        raise LookupError
+
+    trips, complaints = Trips(), []
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    try:
+        batcher = Batcher(trips.flush, on_late=fail)
+        batcher.submit(0).cancel()
+        stays = batcher.submit(1)
+        trips.landing.set()
+        assert await asyncio.wait_for(stays, 1) == "r1"
+        await batcher.drain()
+        gc.collect()
+        await turns()
+    finally:
+        loop.set_exception_handler(before)
+    assert complaints, "it must not be passed over in silence either"
+
+
+# Handing over
+
+
+async def test_what_is_handed_over_travels_with_the_rest_in_order() -> None:
+    trips = Trips()
+    trips.landing.set()
+    batcher = Batcher(trips.flush)
+    first = batcher.submit(0)
+    batcher.hand_over([1, 2])
+    last = batcher.submit(3)
+    assert [await first, await last] == ["r0", "r3"]
+    assert trips.batches == [[0, 1, 2, 3]]
+
+
+async def test_more_than_one_batch_may_be_handed_over() -> None:
+    trips = Trips()
+    trips.landing.set()
+    batcher = Batcher(trips.flush, max_batch=2)
+    batcher.hand_over([0, 1, 2])
+    await batcher.drain()
+    assert sorted(item for batch in trips.batches for item in batch) == [0, 1, 2]
+
+
+async def test_handing_over_what_does_not_fit_takes_nothing_on() -> None:
+    trips = Trips()
+    batcher = Batcher(trips.flush, max_batch=1, max_in_flight=1, max_queue=3)
+    batcher.submit(0)
+    await turns()
+    batcher.hand_over([1])
+    with pytest.raises(Overloaded):
+        batcher.hand_over([2, 3, 4])
+    assert batcher.waiting == 1
+    batcher.hand_over([5, 6])
+    trips.landing.set()
+    await batcher.drain()
+    assert trips.batches == [[0], [1], [5], [6]]
+
+
+async def test_handing_over_nothing_does_nothing() -> None:
+    trips = Trips()
+    batcher = Batcher(trips.flush)
+    batcher.hand_over([])
+    await turns()
+    await asyncio.wait_for(batcher.drain(), 1)
+    assert trips.batches == []
+
+
+async def test_what_is_handed_over_is_never_late_and_never_left_out() -> None:
+    trips, late = Trips(), list[str]()
+    trips.landing.set()
+    batcher = Batcher(trips.flush, patience_seconds=PATIENCE_SECONDS, skips_abandoned=True, on_late=late.append)
+    batcher.hand_over([0, 1])
+    await batcher.drain()
+    assert (trips.batches, late) == ([[0, 1]], [])
+
+
+async def test_the_failure_of_what_was_handed_over_is_logged_and_reaches_who_waits(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def flush(batch: list[int]) -> list[int]:
+        raise ValueError("the store said no")
+
+    batcher = Batcher(flush)
+    batcher.hand_over([0])
+    waits = batcher.submit(1)
+    with caplog.at_level(logging.WARNING), pytest.raises(ValueError, match="said no"):
+        await waits
+    assert "the store said no" in caplog.text
+    assert len(caplog.records) == 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import weakref
 
 import pytest
 
@@ -148,3 +150,78 @@ async def test_a_thread_has_a_loop_of_its_own() -> None:
         return of()
 
     assert await asyncio.to_thread(loops.run, inside) is not of()
+
+
+async def test_two_loops_that_ask_in_turn_keep_their_own() -> None:
+    of = part("a", [])
+    mine = of()
+
+    async def inside() -> tuple[Part, Part]:
+        return of(), of()
+
+    for _ in range(3):
+        theirs, again = await asyncio.to_thread(loops.run, inside)
+        assert theirs is again is not mine
+        assert of() is mine
+
+
+async def test_closing_one_loop_closes_nothing_of_another() -> None:
+    order: list[str] = []
+    of = part("a", order)
+    mine = of()
+
+    async def inside() -> None:
+        of()
+
+    await asyncio.to_thread(loops.run, inside)
+    assert order == ["a"]
+    assert of() is mine
+
+
+def test_what_closes_last_may_be_used_until_then() -> None:
+    """A batcher drains into the stores."""
+    order: list[str] = []
+    store = part("store", order)
+    used: list[Part] = []
+
+    async def drain(_: object) -> None:
+        used.append(store())
+        order.append("batcher")
+
+    batcher = PerLoop(object, drain)
+
+    async def work() -> Part:
+        made = store()
+        batcher()
+        return made
+
+    assert loops.run(work) is used[0]
+    assert order == ["batcher", "store"]
+
+
+def test_a_thread_that_asks_between_our_two_looks_does_not_get_us_its_own() -> None:
+    """The instance that is remembered, and the loop it is remembered for, are looked at as one."""
+    of = part("a", [])
+
+    async def work() -> bool:
+        mine, loop = of(), asyncio.get_running_loop()
+
+        def look() -> asyncio.AbstractEventLoop:
+            of._last = (lambda: None, "another loop's")  # type: ignore[assignment]
+            return loop
+
+        of._last = (look, mine)  # type: ignore[assignment]
+        return of() is mine
+
+    assert loops.run(work)
+
+
+def test_of_a_loop_that_is_gone_nothing_is_kept() -> None:
+    of = part("a", [])
+
+    async def work() -> weakref.ref[Part]:
+        return weakref.ref(of())
+
+    gone = loops.run(work)
+    gc.collect()
+    assert gone() is None

@@ -32,7 +32,6 @@ def test_the_plain_form() -> None:
         "Vary": "Accept-Encoding",
         "ETag": prepared.etag,
         "Content-Type": HTML,
-        "Content-Length": str(len(LONG)),
     }
 
 
@@ -42,7 +41,6 @@ def test_the_gzip_form() -> None:
     assert gzip.decompress(response.content) == LONG
     assert len(response.content) < len(LONG)
     assert response["Content-Encoding"] == "gzip"
-    assert response["Content-Length"] == str(len(response.content))
     assert response["ETag"] == prepared.gzip_etag != prepared.etag
 
 
@@ -121,6 +119,8 @@ def test_the_messages_for_the_lean_door_say_what_the_response_says(form: str) ->
     expected = {name.lower(): value for name, value in response.items()}
     if form == "not_modified":
         expected.pop("content-type", None)  # Django gives every response one
+    else:
+        assert headers.pop("content-length") == str(len(body["body"]))
     assert headers == expected
     assert set(SECURITY_HEADERS_RAW) <= set(start["headers"])
 

@@ -112,6 +112,7 @@ def test_a_port_that_is_taken_is_named_with_the_next_step(web: Web) -> None:
 def test_a_port_is_free_again_once_its_socket_is_closed() -> None:
     address = Address("127.0.0.1", free_port())
     other = listening_socket(address)
+    other.listen()
     with pytest.raises(AddressTaken, match=str(address.port)):
         check_free(address)
     other.close()

@@ -407,6 +407,13 @@ async def test_a_body_over_16_kib_is_too_large(line: Line, size: int) -> None:
     assert (await line.ask("GET", "/healthz")).status == 200
 
 
+async def test_a_body_that_is_too_large_is_told_so_before_it_has_come(line: Line) -> None:
+    line.write(request("POST", "/api/orders", JSON | {"Content-Length": "20000"}, b"x" * (MAX_BODY_BYTES + 1)))
+    assert (await line.answer()).status == 413
+    line.write(b"x" * (20000 - MAX_BODY_BYTES - 1) + get("/healthz"))
+    assert json.loads((await line.answer()).body) == {"status": "ok"}
+
+
 async def test_a_body_of_16_kib_is_read(served: Served, line: Line) -> None:
     body = b'{"identifier": "Alice", "x": "' + b"x" * (MAX_BODY_BYTES - 32) + b'"}'
     assert len(body) == MAX_BODY_BYTES
@@ -452,6 +459,7 @@ ODD = {
     "asterisk": odd("*", method="OPTIONS"),
     "asterisk of a get": odd("*"),
     "percent": odd("/%68ealthz"),
+    "percent of a sale that is there": odd("/sales/{sku in percent}/"),
     "percent slash": odd("/api%2Fproducts"),
     "percent, broken": odd("/sales/%zz/"),
     "percent null": odd("/sales/%00/"),
@@ -558,6 +566,7 @@ async def test_odd_requests_are_answered_as_by_uvicorn(
 ) -> None:
     """And so is the request behind one: what ends where is not in doubt."""
     data = ODD[what].replace(b"{sku}", sale.sku.encode())
+    data = data.replace(b"{sku in percent}", sale.sku.replace("-", "%2D").encode())
     method = data.split(b" ")[0].decode("latin1")
     for more, methods in ((b"", [method]), (get("/api/products/x/stock"), [method, "GET"])):
         assert await transcript(served, data + more, methods) == await transcript(stock, data + more, methods)

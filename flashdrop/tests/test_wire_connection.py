@@ -11,15 +11,17 @@ import json
 import logging
 import time
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import uvloop
 from django.http import HttpRequest, HttpResponse
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from conftest import cookie_of, eventually, follows, settings_of, shopper, show
+from flashdrop import loops
 from flashdrop.lean import runs_at_once
 from flashdrop.tests.raw_http import JSON, Line, Served, dial, get, request, serving, wait_until
 from flashdrop.wire import WireProtocol
@@ -495,7 +497,74 @@ async def test_shutdown_closes_a_connection_that_was_answered_at_once_a_moment_a
         assert await line.end(1) == b""
 
 
-# The same on uvloop, by the two workers of a real shop
+# The same on uvloop, whose transports are others
+
+
+async def on_uvloop(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run `scenario` on a loop like that of a web worker."""
+
+    async def main() -> None:
+        try:
+            await asyncio.wait_for(scenario(), 20)
+        finally:
+            await loops.close_all()
+
+    def work() -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main())
+
+    await asyncio.to_thread(work)
+
+
+async def test_on_uvloop_a_slow_answer_for_nobody_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with serving() as served:
+            slow = SlowView(served)
+            line = await dial(served.port)
+            connection = await connected(served, line)
+            line.write(get("/slow"))
+            await slow.begun.wait()
+            line.reset()
+            await wait_until(lambda: connection not in served.connections)
+            slow.may_end.set()
+            await wait_until(lambda: not served.server.server_state.tasks)
+
+    with caplog.at_level(logging.WARNING):
+        await on_uvloop(scenario)
+    assert caplog.records == []
+
+
+async def test_on_uvloop_a_client_that_reads_nothing_is_read_no_further(sale: PublishedSale) -> None:
+    async def scenario() -> None:
+        await show()
+        page = get(f"/sales/{sale.sku}/")
+        async with serving() as served, served.line(receive_buffer=4096) as deaf:
+            size = len((await deaf.ask("GET", f"/sales/{sale.sku}/")).body)
+            connection = served.ends_of(deaf)
+            for _ in range(400_000 // size):
+                deaf.write(page * 100)
+                await asyncio.sleep(0)
+            await wait_until(lambda: connection.flow.read_paused)
+            assert connection.transport.get_write_buffer_size() <= HIGH_WATER_BYTES + 2 * size
+            assert len(connection.pipeline) <= 2 * READ_BYTES / len(page)
+            deaf.reset()
+            await wait_until(lambda: connection not in served.connections and not served.server.server_state.tasks)
+
+    await on_uvloop(scenario)
+
+
+async def test_on_uvloop_an_idle_connection_is_closed_and_one_in_use_stays() -> None:
+    async def scenario() -> None:
+        async with serving(keep_alive_seconds=0.2) as served, served.line() as line:
+            for _ in range(4):
+                assert (await line.ask("GET", "/healthz")).status == 200
+                await asyncio.sleep(0.12)
+            assert await line.end(1) == b""
+
+    await on_uvloop(scenario)
+
+
+# And by the two workers of a real shop
 
 
 @pytest.fixture(scope="module")

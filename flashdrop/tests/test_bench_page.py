@@ -212,7 +212,7 @@ def test_the_machine_is_described_without_its_paths() -> None:
         assert not re.search(r"(^|[\s'\"=(])[/~]", text), name
         assert str(BASE_DIR) not in text
     said = dict(described)
-    assert "--enable-optimizations" in said["Python"]
+    assert re.search(r"ten million additions take \d+\.\d s", said["Python"])
     assert re.fullmatch(r"(Redis|Valkey) [\d.]+", said["gate"])
     assert re.fullmatch(r"MongoDB [\d.]+", said["ledger"])
 

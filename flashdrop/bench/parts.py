@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
@@ -14,6 +16,7 @@ from flashdrop.bench.shop import running_shop
 from flashdrop.bench.sockets import measure_sockets
 from flashdrop.bench.stores import Stores, own_stores
 from flashdrop.bench.traffic import Extent, Traffic, measure_traffic
+from flashdrop.serve import end_with_parent
 
 
 def measure(name: str, extent: Extent) -> Findings:
@@ -37,6 +40,9 @@ def measure(name: str, extent: Extent) -> Findings:
 
 
 def _measure(name: str, extent: Extent, sender: Connection) -> None:
+    # Told to end, or left alone: the shop and its stores are stopped on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    end_with_parent()
     with own_stores() as stores:
         import django
         from django.core.management import call_command

@@ -134,6 +134,13 @@ Publish = Callable[..., Awaitable[PublishedSale]]
 
 
 @pytest.fixture
+def may_close_connections(django_db_blocker: Any) -> Iterator[None]:
+    """For what Django and Channels do after each request: look after the connections that other tests have opened."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture
 def publish(ledger_indexes: None) -> Publish:
     """Publish a sale (see `settings_of`) and wait until this process's board shows it."""
 

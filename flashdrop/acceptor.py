@@ -30,11 +30,12 @@ class Acceptor:
         self._arriving: set[asyncio.Task[None]] = set()
         self._listen()
 
-    def close(self) -> None:
-        """Stop accepting; what was accepted stays."""
+    async def close(self) -> None:
+        """Stop accepting. What was accepted stays, and has its protocol on return."""
         if self._listener.fileno() >= 0:
             self._loop.remove_reader(self._listener)
             self._listener.close()
+        await asyncio.gather(*self._arriving)
 
     def _listen(self) -> None:
         if self._listener.fileno() >= 0:

@@ -137,7 +137,8 @@ class WireProtocol(HttpToolsProtocol):
             "scheme": self.scheme,
             "http_version": "1.1",
         }
-        request = LeanRequest(scope, b"".join(self._body))
+        body, self._body = b"".join(self._body), []
+        request = LeanRequest(scope, body)
         if route.is_at_once:
             response = self._lean.respond_at_once(route, request)
             if response is not None:
@@ -151,8 +152,6 @@ class WireProtocol(HttpToolsProtocol):
     async def _respond(self, cycle: HotCycle, route: Route, request: LeanRequest, started: float) -> None:
         try:
             response = await self._lean.respond(route, request)
-            if self.flow.write_paused and not cycle.disconnected:
-                await self.flow.drain()
         finally:
             self.tasks.discard(asyncio.current_task())
         cycle.response_complete = True
@@ -172,6 +171,7 @@ class WireProtocol(HttpToolsProtocol):
         except Exception:  # nobody would ever answer: the client had better know
             log.exception("%s %s: the response can't be sent", request.method, route.name)
             self.transport.close()
+            return
         metrics.observe_request(route.name, request.method or "", response.status_code, _since(started))
 
     def _default_lines(self) -> bytes:

@@ -52,15 +52,15 @@ async def test_all_that_wait_are_taken(listener: socket.socket) -> None:
         try:
             greetings = await asyncio.gather(*(asyncio.to_thread(sock.recv, 16) for sock in waiting))
         finally:
-            taking.close()
+            await taking.close()
     assert greetings == [b"hello"] * count
 
 
 async def test_once_closed_it_takes_nobody_and_the_listener_stays_open(listener: socket.socket) -> None:
     taking = Acceptor(listener, Greeter)
     assert await greeting(listener) == b"hello"
-    taking.close()
-    taking.close()
+    await taking.close()
+    await taking.close()
     with socket.create_connection(listener.getsockname()) as sock:
         sock.settimeout(0.2)
         with pytest.raises(TimeoutError):
@@ -87,7 +87,7 @@ async def test_without_file_descriptors_it_tries_again_and_says_so(
     try:
         assert await greeting(listener) == b"hello"
     finally:
-        taking.close()
+        await taking.close()
     assert [record.getMessage() for record in caplog.records] == ["can't accept connections: Too many open files"] * 3
 
 
@@ -108,7 +108,7 @@ async def test_a_protocol_that_cannot_be_made_costs_only_its_own_connection(
         assert await greeting(listener) == b""
         assert await greeting(listener) == b"hello"
     finally:
-        taking.close()
+        await taking.close()
 
     async def logged() -> bool:
         return any("could not be taken: not this one" in record.getMessage() for record in caplog.records)

@@ -12,7 +12,7 @@ TEXTS = ["", "x", "a:b:c", ":", "é 💥", "x" * 10_000, "\0", "a.b"]
 
 
 def signer(salt: str = "flashdrop.test", key: str | bytes = "key", fallbacks: tuple[str, ...] = ()) -> QuickSigner:
-    return QuickSigner(salt=salt, key=key, fallback_keys=fallbacks)
+    return QuickSigner(salt=salt, key=key, fallback_keys=[*fallbacks])
 
 
 @pytest.mark.parametrize("text", TEXTS)

@@ -34,6 +34,8 @@ from sales import publishing
 from sales.board import current_board
 from sales.published import PublishedSale
 
+pytestmark = pytest.mark.usefixtures("may_close_connections")
+
 
 @pytest.fixture(scope="module")
 async def served() -> AsyncIterator[Served]:

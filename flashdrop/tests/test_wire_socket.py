@@ -16,6 +16,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
+from websockets.typing import Origin
 
 import sales.hub
 from conftest import cookie_of, follows, settings_of, shopper, show
@@ -25,6 +26,7 @@ from sales import publishing
 from sales.hub import hub
 from sales.published import PublishedSale
 
+pytestmark = pytest.mark.usefixtures("may_close_connections")
 # More than a socket's buffers hold when one end has made them small and does not read.
 LARGE = "x" * 8_000_000
 
@@ -43,13 +45,8 @@ async def sale(ledger_indexes: None) -> PublishedSale:
 
 
 def watch(port: int, sku: str) -> connect:
-    return connect(
-        f"ws://{HOST}/ws/sales/{sku}/",
-        host="127.0.0.1",
-        port=port,
-        origin=f"http://{HOST}",
-        max_size=2**24,  # type: ignore[arg-type]
-    )
+    page = Origin(f"http://{HOST}")
+    return connect(f"ws://{HOST}/ws/sales/{sku}/", host="127.0.0.1", port=port, origin=page, max_size=2**24)
 
 
 async def text_of(viewer: ClientConnection, seconds: float = 5.0) -> str:

@@ -228,7 +228,7 @@ async def test_units_taken_above_a_gap_keep_the_stock_up_and_the_merchandiser_is
     for someone in buyers:
         await client.post("/api/orders", json={"sku": sale.sku}, headers=cookie_of(someone))
     (held,) = await stock.held_by(redis(), [(sale.pk, buyers[0].id)])
-    await stock.release(redis(), sale.pk, [(buyers[0].id, held[sale.pk][0][0])])
+    await stock.release(redis(), sale.pk, [(buyers[0].id, held[0][0])])
     said = await changed(admin_client, sale, stock=2)
     assert "units up to number 3 were taken: the stock is 3, not 2." in said
     assert (await Sale.objects.aget(pk=sale.pk)).stock == (await levels(sale)).stock == 3

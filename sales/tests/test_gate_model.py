@@ -361,7 +361,7 @@ class GateMachine(RuleBasedStateMachine):
         order_id = data.draw(st.sampled_from(sorted(self.gate.taken)))
         wish, one = wish_of(order_id), self.gate.taken[order_id]
         purchase = json.dumps([[order_id, wish.shopper_id, quantity, is_guest, "another context"]])
-        args = [self.gate.epoch or 0, purchase]
+        args: list[str | int] = [self.gate.epoch or 0, purchase]
         _, _, answers = answer_of(scripts.run_script(self.client, "reserve", KEYS, args))
         assert answers == [[Verdict.KNOWN, joined(one.units), joined(one.slots), one.entry_id]]
 

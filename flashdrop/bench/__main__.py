@@ -29,10 +29,11 @@ def main() -> int:
         print(f"== {name}", file=sys.stderr, flush=True)
         found[name] = measure(name, FULL if arguments.full else SHORT)
         print(page.terminal(found[name]), flush=True)
-    if arguments.out:
-        keep(found, arguments.out / "benchmarks.md", arguments.out / "benchmarks.json", arguments.out)
-    if arguments.full:
-        keep(found, PAGE, FIGURES, IMAGES)
+        # After each part: a run that is interrupted has not been for nothing.
+        if arguments.out:
+            keep(found, arguments.out / "benchmarks.md", arguments.out / "benchmarks.json", arguments.out)
+        if arguments.full:
+            keep(found, PAGE, FIGURES, IMAGES)
     return 1 if any(row.holds is False for findings in found.values() for row in findings.rows) else 0
 
 

@@ -83,14 +83,27 @@ def fill_ledger(sale: PublishedSale, orders: int) -> None:
     loops.run(fill)
 
 
-def measure_growth(traffic: Traffic) -> list[Row]:
+def fill_sales(orders: int) -> list[PublishedSale]:
+    """Three sales: one with a few orders, one with `orders`, and one more with a few.
+
+    To be called before the shop runs: a worker would rebuild their gates again and again meanwhile.
+    """
+    from flashdrop import loops
+    from orders import indexes
+
+    loops.run(indexes.ensure_indexes)
+    return [_filled("small", FEW_ORDERS), _filled("large", orders), _filled("beside-many", FEW_ORDERS)]
+
+
+def measure_growth(traffic: Traffic, sales: list[PublishedSale]) -> list[Row]:
     """The cost of one order in a small and in a large sale, and with one and with many sales on show."""
     orders = traffic.extent.ledger_orders
-    few, many = _costs(traffic, _filled("small", FEW_ORDERS), _filled("large", orders))
+    small, large, beside_many = sales
+    few, many = _costs(traffic, small, large)
     rows = [_growth_row(f"an order's cost with {orders:,} orders in its sale, against {FEW_ORDERS:,}", few, many)]
-    for number in range(SALES - 2):
+    for number in range(SALES - len(sales)):
         offer(f"bench-shelf-{number}", PLENTY)
-    (crowded,) = _costs(traffic, _filled("beside-many", FEW_ORDERS))
+    (crowded,) = _costs(traffic, beside_many)
     rows.append(_growth_row(f"an order's cost with {SALES} sales on show, against a few", few, crowded))
     return rows
 

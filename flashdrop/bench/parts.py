@@ -9,7 +9,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from flashdrop.bench.generator import allow_open_files
-from flashdrop.bench.growth import measure_growth, measure_soak, measure_starts
+from flashdrop.bench.growth import fill_sales, measure_growth, measure_soak, measure_starts
 from flashdrop.bench.opening import measure_opening
 from flashdrop.bench.row import Findings
 from flashdrop.bench.shop import running_shop
@@ -74,8 +74,9 @@ def _sockets(stores: Stores, extent: Extent) -> Findings:
 
 
 def _growth(stores: Stores, extent: Extent) -> Findings:
+    sales = fill_sales(extent.ledger_orders)
     with running_shop(stores) as shop:
-        return Findings(measure_growth(Traffic(stores, shop, extent)))
+        return Findings(measure_growth(Traffic(stores, shop, extent), sales))
 
 
 def _soak(stores: Stores, extent: Extent) -> Findings:

@@ -6,11 +6,10 @@ import asyncio
 import contextlib
 import secrets
 import time
-from datetime import UTC, datetime
 from statistics import median
 from typing import TYPE_CHECKING
 
-from flashdrop.bench.offers import mint_cookies, offer
+from flashdrop.bench.offers import mint_cookies, offer, write_orders
 from flashdrop.bench.row import Row
 from flashdrop.bench.shop import memory_bytes_of, running_shop
 from flashdrop.bench.stores import Stores
@@ -21,7 +20,6 @@ if TYPE_CHECKING:  # Django is set up only once the stores run
 
 FEW_ORDERS = 1000
 SALES = 200
-BATCH = 5000
 TOLERATED_PERCENT = 15
 STEADY_PERCENT = 5
 WARM_UP_SHARE = 0.2
@@ -43,36 +41,12 @@ def fill_ledger(sale: PublishedSale, orders: int) -> None:
     """Write `orders` orders of `sale` into the ledger, and rebuild its gate so that it knows them."""
     from flashdrop import loops
     from flashdrop.redis_client import redis
-    from orders import ledger
-    from orders.order import Order, OrderStatus
     from orders.rebuild import RebuildImpossible, rebuild
     from sales import catalogue, stock
 
-    now = datetime.now(UTC)
-
-    def order(unit: int) -> Order:
-        return Order(
-            id=secrets.token_hex(12),
-            sale_id=sale.id,
-            sku=sale.sku,
-            shopper_id=secrets.token_hex(12),
-            shopper_name="bench",
-            session_id="bench",
-            key_digest=None,
-            units=(unit,),
-            slots=(1,),
-            quantity=1,
-            price_minor=sale.price_minor,
-            currency=sale.currency,
-            status=OrderStatus.COMPLETED,
-            reserved_at=now,
-            created_at=now,
-        )
-
     async def fill() -> None:
-        for start in range(1, orders + 1, BATCH):
-            await ledger.insert([order(unit) for unit in range(start, min(start + BATCH, orders + 1))], now)
-        # The worker may have noticed before us that the gate has to be rebuilt.
+        await write_orders(sale, orders)
+        # A worker may have noticed before us that the gate has to be rebuilt.
         while (await stock.levels(redis(), [sale.id]))[1][0].issued < orders:
             current = await catalogue.get(sale.id)
             assert current is not None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # Django is set up only once the stores run
     from sales.published import PublishedSale, SaleSettings
+
+BATCH = 5000
 
 
 def settings_for(name: str, stock: int, opens_in: timedelta = timedelta(0)) -> SaleSettings:
@@ -39,6 +42,36 @@ def offer(name: str, stock: int, opens_in: timedelta = timedelta(0)) -> Publishe
     from sales import publishing
 
     return loops.run(lambda: publishing.publish(settings_for(name, stock, opens_in))).sale
+
+
+async def write_orders(sale: PublishedSale, orders: int) -> None:
+    """Write `orders` orders of `sale` into the ledger, behind its gate's back: one unit each, from the first on."""
+    from orders import ledger
+    from orders.order import Order, OrderStatus
+
+    now = datetime.now(UTC)
+
+    def order(unit: int) -> Order:
+        return Order(
+            id=secrets.token_hex(12),
+            sale_id=sale.id,
+            sku=sale.sku,
+            shopper_id=secrets.token_hex(12),
+            shopper_name="bench",
+            session_id="bench",
+            key_digest=None,
+            units=(unit,),
+            slots=(1,),
+            quantity=1,
+            price_minor=sale.price_minor,
+            currency=sale.currency,
+            status=OrderStatus.COMPLETED,
+            reserved_at=now,
+            created_at=now,
+        )
+
+    for start in range(1, orders + 1, BATCH):
+        await ledger.insert([order(unit) for unit in range(start, min(start + BATCH, orders + 1))], now)
 
 
 def sold(sale_id: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -80,7 +80,7 @@ def as_messages(response: HttpResponseBase) -> Messages:
 def as_wire(response: HttpResponseBase, more_headers: bytes) -> bytes:
     """The bytes of a response on the wire; `more_headers` are ready lines, each with its line end."""
     if is_lean(response):
-        head, body = response.head, response.body  # type: ignore[attr-defined]
+        head, body = response.head, response.body
         if head.has_body:
             return b"%bcontent-length: %d\r\n%b\r\n%b" % (head.wire, len(body), more_headers, body)
         return b"%b%b\r\n" % (head.wire, more_headers)
@@ -88,7 +88,7 @@ def as_wire(response: HttpResponseBase, more_headers: bytes) -> bytes:
     return b"%b%b\r\n%b" % (wire_head(status, headers), more_headers, content)
 
 
-def is_lean(response: HttpResponseBase) -> bool:
+def is_lean(response: HttpResponseBase) -> TypeGuard[LeanResponse]:
     """Whether the response is as it was made: nobody has looked inside or set anything."""
     return (
         isinstance(response, LeanResponse)
@@ -99,7 +99,7 @@ def is_lean(response: HttpResponseBase) -> bool:
 
 def _parts(response: HttpResponseBase) -> tuple[int, RawHeaders, bytes]:
     if is_lean(response):
-        head, body = response.head, response.body  # type: ignore[attr-defined]
+        head, body = response.head, response.body
         length = [(b"content-length", b"%d" % len(body))] if head.has_body else []
         return head.status, head.raw + length, body
     content: bytes = response.content  # type: ignore[attr-defined]

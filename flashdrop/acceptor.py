@@ -2,7 +2,8 @@
 
 The event loop's own listener (libuv's) accepts one connection in each turn. In a stampede a turn serves hundreds of
 requests, so those who come while others are served would wait in the kernel's queue for seconds: 2,800 of 5,000
-connections still stood there after 5 s of `wrk -c5000`. An `Acceptor` shares the listening socket and takes all that wait.
+connections still stood there after 5 s of `wrk -c5000`. An `Acceptor` shares the listening socket and takes
+all that wait.
 """
 
 from __future__ import annotations

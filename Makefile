@@ -3,11 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Settings of the load kit and the endpoint benchmarks, as `make stress-mixed PROFILE=load`.
+export PROFILE API_URL SKU SHOPPERS IDENTITY SCALE UNITS ALONE BUY ORDER_MS READ_MS PAGE_MS CONNECTIONS DURATION
 
 .PHONY: help run test faults bench lint format clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 run: $(VENV)/.runtime ## a working shop at http://127.0.0.1:8000/ (PORT=... for another port)
 	@$(BIN)/python -m flashdrop.run
@@ -20,6 +22,12 @@ faults: $(VENV)/.dev ## every fault against real processes, with a table of what
 
 bench: $(VENV)/.dev ## every figure of docs/reference/benchmarks.md in a short form; needs wrk (ARGS=--full, ARGS="--only traffic")
 	@$(BIN)/python -m flashdrop.bench $(ARGS)
+
+bench-%: $(VENV)/.dev ## one hot endpoint under wrk: bench-sale-status, bench-product, bench-create-order (CONNECTIONS=100 DURATION=10)
+	@$(BIN)/python -m flashdrop.stress.endpoint $* $(ARGS)
+
+stress-%: $(VENV)/.dev ## a scenario of k6/ with a verdict, or stress-all (PROFILE=quick; API_URL=... SKU=... for a running shop)
+	@$(BIN)/python -m flashdrop.stress $* $(ARGS)
 
 lint: $(VENV)/.dev ## ruff, mypy, import rules, templates, shell, migrations
 	$(BIN)/ruff check .

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from flashdrop.bench.row import Findings, Row
+from flashdrop.marked import table, write_between
 
 BEGIN, END = "<!-- bench: written by make bench -->", "<!-- end of bench -->"
 IMAGES = "../images"
@@ -37,19 +38,19 @@ CAPTIONS = {
 
 def terminal(findings: Findings) -> str:
     """Columns aligned by spaces; each row's notes stand below it."""
-    table = [["name", "median", "unit", "spread", "reach", "holds"]]
-    table += [
+    cells = [["name", "median", "unit", "spread", "reach", "holds"]]
+    cells += [
         [row.name, _median(row), row.unit, _spread(row), row.reach or "-", _holds(row, "yes", "NO", "-")]
         for row in findings.rows
     ]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     # Figures end in one line under each other, the rest begins there.
     aligned = [
         "  ".join(
             cell.rjust(width) if column == 1 else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
-        for line in table
+        for line in cells
     ]
     lines = aligned[:1]
     for line, row in zip(aligned[1:], findings.rows, strict=True):
@@ -69,8 +70,8 @@ def markdown(findings: Findings, machine: Sequence[tuple[str, str]], plots: Sequ
     )
     parts = [
         f"# Benchmarks\n\n{INTRODUCTION}",
-        f"## Machine\n\n{_table(('part', 'what it is'), machine)}",
-        f"## Figures\n\n{_table(('what', 'figure', 'runs', 'to reach', 'holds', 'notes'), rows)}",
+        f"## Machine\n\n{table(('part', 'what it is'), machine)}",
+        f"## Figures\n\n{table(('what', 'figure', 'runs', 'to reach', 'holds', 'notes'), rows)}",
     ]
     if plots:
         parts.append("## Curves")
@@ -81,25 +82,8 @@ def markdown(findings: Findings, machine: Sequence[tuple[str, str]], plots: Sequ
 
 
 def write(path: Path, text: str) -> None:
-    """Put `text` between the two marks and keep what is written by hand around them.
-
-    A file without the marks gets them, with the text, at its end; a missing one is made.
-
-    Raises:
-        ValueError: the file has only one of the marks, or not in their order; it is left as it is.
-    """
-    old = path.read_text(encoding="utf-8") if path.exists() else ""
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if begin and end:
-        new = f"{before}{BEGIN}\n{text}{END}{after}"
-    elif BEGIN in old or END in old:
-        raise ValueError(f"{path.name} needs both marks, {BEGIN} before {END}, or none.")
-    else:
-        by_hand = f"{old.rstrip()}\n\n" if old.strip() else ""
-        new = f"{by_hand}{BEGIN}\n{text}{END}\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(new, encoding="utf-8")
+    """Put `text` between the page's marks; see `write_between`."""
+    write_between(path, BEGIN, END, text)
 
 
 def number(value: float) -> str:
@@ -134,13 +118,3 @@ def _runs(row: Row) -> str:
 
 def _holds(row: Row, yes: str, no: str, not_asked: str) -> str:
     return not_asked if row.holds is None else yes if row.holds else no
-
-
-def _table(headings: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    rule = "|" + "---|" * len(headings)
-    return "\n".join([_line(headings), rule, *map(_line, lines)])
-
-
-def _line(cells: Sequence[str]) -> str:
-    # A line break or a bare pipe would end the cell.
-    return "| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |"

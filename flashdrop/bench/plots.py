@@ -87,12 +87,13 @@ def draw(findings: Findings, folder: Path) -> list[Path]:
         curves = [curve for curve in curves if curve.points]
         if curves:
             path = folder / f"bench-{name}.svg"
-            path.write_text(_svg(plot, curves), encoding="utf-8")
+            path.write_text(svg(plot, curves), encoding="utf-8")
             written.append(path)
     return written
 
 
-def _svg(plot: Plot, curves: Sequence[Curve]) -> str:
+def svg(plot: Plot, curves: Sequence[Curve]) -> str:
+    """The picture of `curves`, each of which has at least one point that the plot can show."""
     if plot.is_stepped:
         curves = _totals(curves)
     with _own_style():
@@ -227,7 +228,8 @@ def _percentiles(axes: Axes, points: Points) -> None:
     _milliseconds(axes, points)
 
 
-def _opening(axes: Axes, points: Points) -> None:
+def over_time(axes: Axes, points: Points) -> None:
+    """Seconds to the right, a count or a rate upwards from 0."""
     low, high = min(0.0, *(x for x, _ in points)), max(x for x, _ in points)
     axes.set_xlim(low, high if high > low else low + 1)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
@@ -269,5 +271,5 @@ PLOTS = {
     "throughput": Plot("Answers per second", "connections", "answers/s", list, _throughput),
     "latency": Plot("Latency, 99th percentile", "connections", "p99, ms", _above_zero, _latency),
     "percentiles": Plot("Latency by percentile", "percentile", "latency, ms", _by_rarity, _percentiles),
-    "opening": Plot("After the opening", "seconds since the opening", "total so far", list, _opening, True),
+    "opening": Plot("After the opening", "seconds since the opening", "total so far", list, over_time, True),
 }

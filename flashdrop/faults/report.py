@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flashdrop.faults.row import Row
+from flashdrop.marked import table, write_between
 
 BEGIN, END = "<!-- faults: written by --report -->", "<!-- end of faults -->"
 HEADINGS = (
@@ -16,30 +17,22 @@ HEADINGS = (
 
 def terminal(rows: Sequence[Row]) -> str:
     """Columns aligned by spaces, then the notes of what is red."""
-    table = [list(HEADINGS), *(_cells(row) for row in rows)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(HEADINGS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in table]
+    cells = [list(HEADINGS), *(_cells(row) for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(HEADINGS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
     lines += [f"  {row.fault}: {note}" for row in rows if row.broken for note in row.notes]
     return "\n".join(lines)
 
 
 def markdown(rows: Sequence[Row]) -> str:
     """A table whose first column says what each fault is."""
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
-    for row in rows:
-        cells = _cells(row)
-        cells[0] = f"**{row.fault}** {row.what}"
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    lines = ([f"**{row.fault}** {row.what}", *_cells(row)[1:]] for row in rows)
+    return f"{table(HEADINGS, lines)}\n"
 
 
 def write(path: Path, rows: Sequence[Row], heading: str) -> None:
-    """Write the table to a file: between the two marks where it has them, else as all of it."""
-    table = f"{heading}\n\n{markdown(rows)}"
-    before, mark, rest = path.read_text(encoding="utf-8").partition(BEGIN) if path.exists() else ("", "", "")
-    if mark:
-        table = f"{before}{mark}\n{table}{END}{rest.partition(END)[2]}"
-    path.write_text(table, encoding="utf-8")
+    """Write the table between the page's marks; see `write_between`."""
+    write_between(path, BEGIN, END, f"{heading}\n\n{markdown(rows)}")
 
 
 def _cells(row: Row) -> list[str]:

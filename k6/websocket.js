@@ -3,7 +3,7 @@ import exec from "k6/execution";
 import { followUp, order } from "./lib/buying.js";
 import { begin, end, saleStatus } from "./lib/run.js";
 import { everybody, shoppersOf, plan, steadily } from "./lib/scenario.js";
-import { byProfile, scaled, settings } from "./lib/settings.js";
+import { byProfile, lasting, scaled, settings } from "./lib/settings.js";
 import { shopperAt } from "./lib/shoppers.js";
 import { report } from "./lib/summary.js";
 import { held } from "./lib/verdict.js";
@@ -12,9 +12,10 @@ import { watch } from "./lib/viewing.js";
 const SOCKETS_EACH = 50; // a virtual user can hold many: sockets cost little, virtual users much
 const ARRIVAL_MS = 2000;
 const QUIET_MS = 2500; // without news before the end, so that the last banner can be held against the API
-const [viewers, seconds, perSecond] = byProfile({ smoke: [100, 55, 1], quick: [300, 10, 5], load: [4000, 60, 20], stress: [10000, 60, 50] });
+const [viewers, planned, perSecond] = byProfile({ smoke: [100, 55, 1], quick: [300, 10, 5], load: [4000, 60, 20], stress: [10000, 60, 50] });
+const seconds = lasting(planned);
 const groups = Math.ceil(scaled(viewers) / SOCKETS_EACH);
-const buyers = steadily(perSecond, seconds, { exec: "buy", startTime: `${ARRIVAL_MS / 1000}s` });
+const buyers = steadily(perSecond, planned, { exec: "buy", startTime: `${ARRIVAL_MS / 1000}s` });
 const watching = { ...everybody(1, seconds * 3 + 60, { exec: "view" }), vus: groups };
 const shoppers = settings.buys ? shoppersOf(buyers) : 0;
 export const options = plan(settings.buys ? { watching, buyers } : { watching }, { shoppers });

@@ -95,7 +95,7 @@ def extent_of(scenario: str, environment: dict[str, str]) -> Extent:
     Raises:
         KitUnusable: k6 is missing, or can't read the script.
     """
-    command = [k6_binary(), "inspect", str(SCRIPTS / f"{scenario}.js")]
+    command = [k6_binary(), "inspect", "--include-system-env-vars", str(SCRIPTS / f"{scenario}.js")]
     found = subprocess.run(  # noqa: S603
         command, env=os.environ | environment, capture_output=True, text=True, timeout=INSPECT_SECONDS, check=False
     )

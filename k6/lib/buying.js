@@ -2,9 +2,9 @@
 import { sleep } from "k6";
 import { call, callTogether, FORM, formBody } from "./client.js";
 import { codeOf, dataOf, orderAnswer } from "./contract.js";
+import { settings } from "./settings.js";
 import { held, sold, tell, weigh } from "./verdict.js";
 
-const SETTLE_TRIES = 60;
 const SETTLE_SECONDS = 0.5;
 const READ_TRIES = 3;
 const BOARD_SECONDS = 3; // every process looks at a busy sale several times a second, at a quiet one each second
@@ -76,7 +76,8 @@ export function reread(run, shopper) {
 
 // Waits until a reservation is an order, or given up.
 function settle(run, shopper) {
-  for (let attempt = 0; attempt < SETTLE_TRIES; attempt += 1) {
+  const since = Date.now();
+  while (Date.now() - since < settings.settleMs) {
     sleep(SETTLE_SECONDS);
     const state = reread(run, shopper);
     if (state === "confirmed" || state === "nothing") {
@@ -85,7 +86,7 @@ function settle(run, shopper) {
       return;
     }
   }
-  held("settled", false, () => `${shopper.name}'s order was pending for ${SETTLE_TRIES * SETTLE_SECONDS} s`);
+  held("settled", false, () => `${shopper.name}'s order was still pending after ${settings.settleMs / 1000} s`);
 }
 
 function checkNothingLeft(run) {

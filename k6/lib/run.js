@@ -8,6 +8,7 @@ import { shopperAt, tooFew } from "./shoppers.js";
 import { held, noteSale, weigh } from "./verdict.js";
 
 const CALM_SECONDS = 30; // for pending orders to become final and every process to show the same
+const PATIENCE_SECONDS = 5;
 const LEAST_TO_OPENING_MS = 3000;
 const MOST_TO_OPENING_MS = 600_000;
 
@@ -20,7 +21,7 @@ export function begin({ phase = "active", shoppers = 0 } = {}) {
   if (alive.status === 0) stop(`Nothing answers at ${settings.url} (${alive.error}). Is the shop running, and is API_URL right?`);
   if (alive.status !== 200) stop(`${settings.url}/healthz answers ${alive.status}: that is no shop in working order.`);
   const sku = settings.sku || onlySku();
-  const sale = saleStatus(sku);
+  const sale = known(sku);
   if (!sale) stop(`${settings.url} has no published sale '${sku}'; it has ${quoted(skus()) || "none at all"}.`);
   const run = {
     id: `${Date.now().toString(36)}${Math.floor(Math.random() * 1e6).toString(36)}`,
@@ -33,7 +34,7 @@ export function begin({ phase = "active", shoppers = 0 } = {}) {
     buys: shoppers > 0,
   };
   refusePhase(phase, sale, run);
-  if (settings.units && settings.units !== run.total) stop(`UNITS says ${settings.units}, the shop says that '${sku}' has ${run.total}.`);
+  if (settings.units && settings.units < run.total) stop(`UNITS says that '${sku}' has at most ${settings.units} units, the shop says ${run.total}.`);
   if (run.buys) {
     if (run.available < 1) stop(`'${sku}' has no units left (${run.total} sold): nothing could be bought. Use a fresh sale.`);
     const few = tooFew(shoppers);
@@ -41,7 +42,7 @@ export function begin({ phase = "active", shoppers = 0 } = {}) {
     refuseStrangers(run);
     noteSale("sale_total", run.total);
     noteSale("sale_before", run.available);
-    weigh("within_stock", -run.available);
+    weigh("within_stock", -(settings.units ? settings.units - run.total + run.available : run.available));
   }
   return run;
 }
@@ -53,9 +54,10 @@ export function end(run) {
   held("truthful", sale !== null, "the shop's count did not come to rest, or could not be read");
   if (!sale) return;
   noteSale("sale_after", sale.availableStock);
-  const raised = sale.totalStock - run.total;
-  const soldHere = run.available + raised - sale.availableStock;
-  weigh("within_stock", -raised);
+  // A stock that grows by itself is how a shop oversells: who means to raise it says so by UNITS.
+  const isSame = settings.units > 0 || sale.totalStock === run.total;
+  held("expected", isSame, `the stock went from ${run.total} to ${sale.totalStock} while the run was under way; if you did that, give UNITS`);
+  const soldHere = sale.totalStock - sale.availableStock - (run.total - run.available);
   weigh("counted", -soldHere);
   if (settings.isAlone) weigh("explained", soldHere);
 }
@@ -66,6 +68,16 @@ export function saleStatus(sku) {
   const response = get(`/api/products/${encodeURIComponent(sku)}/sale-status`);
   const sale = response.status === 200 ? dataOf(response) : null;
   return sale && { ...sale, aheadMs: Date.parse(sale.serverTime) - (asked + Date.now()) / 2 };
+}
+
+// A sale that is being loaded may be ready in a moment.
+function known(sku) {
+  let sale = saleStatus(sku);
+  for (let second = 0; second < PATIENCE_SECONDS && sale && sale.phase === "not_ready"; second += 1) {
+    sleep(1);
+    sale = saleStatus(sku);
+  }
+  return sale;
 }
 
 function atRest(sku) {

@@ -1,8 +1,8 @@
 // The parts of k6's options that all scenarios share.
-import { scaled } from "./settings.js";
+import { lasting, scaled, settings } from "./settings.js";
 import { thresholds } from "./verdict.js";
 
-const GRACE = "45s"; // for what was under way: a pending order is waited for up to 30 s
+const GRACE = `${Math.ceil(settings.settleMs / 1000) + 15}s`; // for what is under way: a pending order is waited for
 
 // k6's options for these scenarios of k6. `shoppers`: as many may buy; none where nobody does.
 export const plan = (scenarios, { shoppers = 0 } = {}) => ({
@@ -22,7 +22,7 @@ export const steadily = (perSecond, seconds, { lasts = 1, ...also } = {}) => ({
   executor: "constant-arrival-rate",
   rate: scaled(perSecond * 10),
   timeUnit: "10s",
-  duration: `${seconds}s`,
+  duration: `${lasting(seconds)}s`,
   gracefulStop: GRACE,
   ...people(perSecond, lasts),
   ...also,
@@ -33,7 +33,7 @@ export const rising = (stages, { lasts = 1, ...also } = {}) => ({
   executor: "ramping-arrival-rate",
   startRate: scaled(stages[0][1]),
   timeUnit: "1s",
-  stages: stages.map(([seconds, perSecond]) => ({ duration: `${seconds}s`, target: scaled(perSecond) })),
+  stages: stages.map(([seconds, perSecond]) => ({ duration: `${lasting(seconds)}s`, target: scaled(perSecond) })),
   gracefulStop: GRACE,
   ...people(Math.max(...stages.map(([, perSecond]) => perSecond)), lasts),
   ...also,

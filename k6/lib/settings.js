@@ -35,11 +35,14 @@ export const settings = Object.freeze({
   sku: text("SKU"), // empty: the only sale that is published
   profile: oneOf("PROFILE", ["quick", "smoke", "load", "stress"]),
   scale: number("SCALE", 1, 0.001), // multiplies the profile's rates and numbers of people
+  stretch: number("STRETCH", 1, 0.01), // multiplies the profile's durations
   shoppers: path("SHOPPERS"), // a file of `manage.py mint_shoppers`; without it the script signs in
   identity: oneOf("IDENTITY", ["login", "header"]), // header: X-User-Id, where the shop trusts it
   buys: oneOf("BUY", ["yes", "no"]) === "yes", // for smoke.js against a shop whose units are not to be touched
   isAlone: oneOf("ALONE", ["yes", "no"]) === "yes", // no: others buy here too, so the shop may sell more than we see
-  units: number("UNITS", 0, 0), // what the merchandiser has set; 0: believe the API
+  units: number("UNITS", 0, 0), // the most that the merchandiser sets; 0: what the sale has when the run begins
+  dropped: number("DROPPED", 0.05, 0), // the share of shoppers that the generator may fail to send
+  settleMs: number("SETTLE_MS", 30_000, 1), // how long an order may be pending
   orderMs: number("ORDER_MS", 1000, 1),
   readMs: number("READ_MS", 250, 1),
   pageMs: number("PAGE_MS", 500, 1),
@@ -48,6 +51,9 @@ export const settings = Object.freeze({
 
 // A number of people, or of them a second, in this profile.
 export const scaled = (count) => Math.max(1, Math.round(count * settings.scale));
+
+// Seconds in this run.
+export const lasting = (seconds) => Math.max(1, Math.round(seconds * settings.stretch * 10) / 10);
 
 // The entry of this run's profile.
 export const byProfile = (choices) => choices[settings.profile];

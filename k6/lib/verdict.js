@@ -34,7 +34,7 @@ export const BUDGETS = {
 export const FAIRNESS = {
   expected: { title: "The sale stayed as this scenario needs it" },
   sold: { title: "Somebody bought", least: 1 },
-  dropped_iterations: { title: "The generator kept its pace (shoppers it could not send)", mostShare: 0.05 },
+  dropped_iterations: { title: "The generator kept its pace (shoppers it could not send)" },
 };
 
 const DETAILS = 1; // of each kind and virtual user: enough to see what it is about
@@ -98,6 +98,6 @@ export function thresholds({ sells = false, iterations = 0 } = {}) {
     found[name] = [settings.profile === "stress" ? "rate>=0" : `rate>=${share}`];
   }
   if (sells) found.sold = [`count>=${FAIRNESS.sold.least}`];
-  if (iterations && settings.profile !== "stress") found.dropped_iterations = [`count<=${Math.floor(iterations * FAIRNESS.dropped_iterations.mostShare)}`];
+  if (iterations && settings.profile !== "stress") found.dropped_iterations = [`count<=${Math.floor(iterations * settings.dropped)}`];
   return found;
 }

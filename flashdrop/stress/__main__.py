@@ -49,6 +49,8 @@ def _run(scenario: str, arguments: argparse.Namespace, shop: FreshShop | None) -
     print(f"== {scenario}, profile {arguments.profile}", file=sys.stderr, flush=True)
     progress = Progress(extent)
     outcome = _watched(Run(scenario, settings, arguments.out, progress.say), progress)
+    if outcome.looks:
+        print(f"the generator used {outcome.generator_share:.0%} of a core; this machine has {os.cpu_count()}")
     if shop is None:
         sku = outcome.summary["sku"] if outcome.summary else os.environ.get("SKU", "")
         print(f"On the server, `manage.py audit_sale {sku}` holds the promises against the stores.")

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flashdrop.bench.shop import cpu_seconds_of
 from flashdrop.embedded.process import apart_but_not_alone, free_port
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
@@ -87,6 +88,8 @@ class Outcome:
     summary: dict[str, Any] | None
     """What `lib/summary.js` has written; None when the run did not begin."""
     looks: list[Look]
+    generator_share: float
+    """Of one core, used by k6 itself on the average: near the number of its cores it was the limit."""
 
 
 def extent_of(scenario: str, environment: dict[str, str]) -> Extent:
@@ -121,6 +124,7 @@ class Run:
         port = free_port()
         self._url = f"http://127.0.0.1:{port}/v1/metrics"
         self.looks: list[Look] = []
+        self._cpu_seconds = 0.0
         command = [k6_binary(), "run", "--quiet", "--no-usage-report", "--log-format", "raw"]
         self._process = subprocess.Popen(  # noqa: S603
             [*command, "--address", f"127.0.0.1:{port}", str(SCRIPTS / f"{scenario}.js")],
@@ -155,7 +159,8 @@ class Run:
         code = self._process.wait()
         self._listener.join()
         summary = json.loads(self._summary.read_text(encoding="utf-8")) if self._summary.exists() else None
-        return Outcome(code, summary, self.looks)
+        seconds = self.looks[-1].seconds if self.looks else 0.0
+        return Outcome(code, summary, self.looks, self._cpu_seconds / seconds if seconds else 0.0)
 
     def _listen(self, say: Callable[[str], None]) -> None:
         told: set[str] = set()
@@ -168,6 +173,7 @@ class Run:
 
     def _look(self) -> None:
         try:
+            self._cpu_seconds = cpu_seconds_of(self._process.pid)
             with urllib.request.urlopen(self._url, timeout=LOOK_SECONDS) as response:  # noqa: S310
                 metrics = json.load(response)["data"]
         except (urllib.error.URLError, OSError, ValueError):

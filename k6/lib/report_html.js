@@ -15,7 +15,7 @@ h1 { font-size: 1.4rem; padding: .8rem 1rem; border-left: .5rem solid; } h1.good
 h2 { font-size: 1.1rem; margin-top: 2rem; } .scroll { overflow-x: auto; } table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--faint); vertical-align: top; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; } .good { color: var(--good); } .bad { color: var(--bad); font-weight: 700; }
-meter { width: 100%; } .bar { background: var(--bar); height: .9rem; min-width: 2px; } td.wide { width: 45%; }
+meter { width: 100%; } .whole { white-space: nowrap; } .bar { background: var(--bar); height: .9rem; min-width: 2px; } td.wide { width: 45%; }
 svg text { fill: currentColor; font-size: 12px; } svg { max-width: 100%; height: auto; }
 `;
 
@@ -43,8 +43,8 @@ const section = (title, body) => (body ? `<section><h2>${title}</h2><div class="
 const table = (head, rows) => (rows.length ? `<table><thead><tr>${head}</tr></thead><tbody>${rows.map((cells) => `<tr>${cells}</tr>`).join("")}</tbody></table>` : "");
 
 function verdicts(rows) {
-  const word = ({ tried, holds }) => (!tried ? "<td>not tried</td>" : holds ? '<td class="good">holds</td>' : '<td class="bad">BROKEN</td>');
-  return table("<th>promise</th><th>verdict</th><th>seen</th>", rows.map((row) => `<td>${escaped(row.title)}</td>${word(row)}<td>${escaped(row.seen)}</td>`));
+  const word = ({ tried, holds }) => (!tried ? "<td></td>" : holds ? '<td class="good whole">holds</td>' : '<td class="bad whole">BROKEN</td>');
+  return table("<th>what</th><th>verdict</th><th>seen</th>", rows.map((row) => `<td>${escaped(row.title)}</td>${word(row)}<td>${escaped(row.seen)}</td>`));
 }
 
 function budgets(rows) {
@@ -96,6 +96,6 @@ function curves(latencies) {
     grid.push(`<text x="${x(rarity).toFixed(1)}" y="${HEIGHT - 8}" text-anchor="${rarity === 3 ? "end" : "middle"}">${name}</text>`);
   }
   const drawn = lines.map((each, place) => `<polyline fill="none" stroke="${COLOURS[place]}" stroke-width="2" points="${CURVE.map(([name, rarity]) => `${x(rarity).toFixed(1)},${y(each[name]).toFixed(1)}`).join(" ")}"/>`);
-  const legend = lines.map((each, place) => `<span style="color:${COLOURS[place]}">&#9632;</span> ${escaped(each.title)}`).join(" &nbsp; ");
+  const legend = lines.map((each, place) => `<span class="whole"><span style="color:${COLOURS[place]}">&#9632;</span> ${escaped(each.title)}</span>`).join(" &ensp; ");
   return `<p>${legend}</p><svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="Latency by percentile; the table below has the figures">${grid.join("")}${drawn.join("")}</svg>`;
 }

@@ -20,6 +20,7 @@ from typing import Any
 import django
 import httpx
 import pytest
+from pymongo import MongoClient
 
 from flashdrop.embedded.mongo_server import start_mongo
 from flashdrop.embedded.process import Server, StoreUnavailable, free_port
@@ -90,6 +91,18 @@ def static_files(stores: Stores) -> None:
     from django.core.management import call_command
 
     call_command("collectstatic", interactive=False, verbosity=0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def empty_shelves(stores: Stores) -> Iterator[None]:
+    """Take the sales of a module off when it has ended.
+
+    Every board and every worker looks at each sale in the ledger, several times a second. With a thousand sales left
+    over from other modules that would be most of what the machine does, and a real shop would be late for it.
+    """
+    yield
+    with MongoClient[dict[str, Any]](os.environ["MONGODB_URL"]) as client:
+        client.get_default_database()["sales"].delete_many({})
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -165,7 +165,7 @@ def addresses(route: str, sale: PublishedSale) -> list[str]:
     return list(dict.fromkeys([good, bad]))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def sale_on_show() -> list[PublishedSale]:
     return []
 

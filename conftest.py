@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,9 @@ BASE_DIR = Path(__file__).resolve().parent
 FOLDER = Path(tempfile.mkdtemp(prefix="flashdrop-tests-"))
 REDIS_PORT, VALKEY_PORT, MONGO_PORT = free_port(), free_port(), free_port()
 CHROMIUM = "/usr/bin/chromium"
+# Nothing here speaks TLS. Left to itself httpx reads every certificate of the system for each client that it makes,
+# which takes 80 ms of processor time: more than the requests.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 # Before Django reads its settings: a developer's own shop must never be touched.
 os.environ.update(
@@ -194,6 +198,16 @@ def in_process_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://testserver")
 
 
+def fetch(url: str, timeout: float = 5.0) -> httpx.Response:
+    """One GET of a real server, on a connection of its own."""
+    return httpx.get(url, timeout=timeout, verify=NO_TLS)
+
+
+def client_of(url: str, **options: Any) -> httpx.AsyncClient:
+    """An HTTP client of a real server."""
+    return httpx.AsyncClient(base_url=url, verify=NO_TLS, **options)
+
+
 def shopper(name: str | None = None) -> Shopper:
     """A signed-in shopper; a new one each time unless named."""
     return sign_in(name or f"shopper-{secrets.token_hex(6)}")
@@ -269,7 +283,7 @@ def shop(migrated: None, static_files: None) -> Iterator[str]:
         deadline = time.monotonic() + 30
         while True:
             try:
-                if httpx.get(f"{url}/healthz", timeout=2).status_code == 200:
+                if fetch(f"{url}/healthz", timeout=2).status_code == 200:
                     break
             except httpx.TransportError:
                 pass
@@ -282,7 +296,7 @@ def shop(migrated: None, static_files: None) -> Iterator[str]:
 
 async def follows(url: str, sale: PublishedSale) -> None:
     """Wait until a running shop shows the sale; both workers ask the stores in the same rhythm."""
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with client_of(url) as client:
 
         async def shown() -> bool:
             answer = await client.get(f"/api/products/{sale.sku}/sale-status")

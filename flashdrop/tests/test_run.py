@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from conftest import NO_TLS, fetch
 from flashdrop.config import BASE_DIR
 from flashdrop.embedded.process import free_port
 
@@ -71,7 +72,7 @@ class Run:
             assert self.process.poll() is None, self.output
             assert time.monotonic() < deadline, self.output
             try:
-                answer = httpx.get(f"{self.url}/api/products/demo/sale-status", timeout=2)
+                answer = fetch(f"{self.url}/api/products/demo/sale-status", timeout=2)
                 if answer.status_code == 200 and answer.json()["data"]["phase"] not in seen:
                     seen.append(answer.json()["data"]["phase"])
             except httpx.TransportError:
@@ -151,9 +152,9 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     try:
         story.phases = first.phases_until_active()
         started |= (family := first.family())
-        story.ready = httpx.get(f"{first.url}/readyz", timeout=5).status_code
+        story.ready = fetch(f"{first.url}/readyz", timeout=5).status_code
         story.output = first.output
-        with httpx.Client(base_url=first.url, timeout=10) as client:
+        with httpx.Client(verify=NO_TLS, base_url=first.url, timeout=10) as client:
             client.post("/api/auth/login", json={"identifier": "Ada"}).raise_for_status()
             cookies = dict(client.cookies)
             story.order = client.post("/api/orders", json={"sku": "demo"}).raise_for_status().json()["data"]
@@ -177,7 +178,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         second.phases_until_active()
         started |= (family := second.family())
         story.output_again = second.output
-        with httpx.Client(base_url=second.url, cookies=cookies, timeout=10) as client:
+        with httpx.Client(verify=NO_TLS, base_url=second.url, cookies=cookies, timeout=10) as client:
             story.orders_again = client.get("/api/orders").raise_for_status().json()["data"]
             story.sold_out_again = client.post("/api/orders", json={"sku": "demo"}).status_code
         second.end(signal.SIGHUP)

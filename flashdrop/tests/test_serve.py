@@ -17,7 +17,7 @@ import httpx
 import pytest
 import websockets
 
-from conftest import Processes, Publish, cookie_of, eventually, follows, settings_of, shopper
+from conftest import Processes, Publish, client_of, cookie_of, eventually, fetch, follows, settings_of, shopper
 from flashdrop.config import BASE_DIR
 from flashdrop.embedded.process import free_port
 from flashdrop.serve import Address, AddressTaken, check_free, listening_socket, share_metrics
@@ -69,7 +69,7 @@ def until_healthy(url: str) -> None:
     deadline = time.monotonic() + UP_SECONDS
     while True:
         try:
-            if httpx.get(f"{url}/healthz", timeout=2).status_code == 200:
+            if fetch(f"{url}/healthz", timeout=2).status_code == 200:
                 return
         except httpx.TransportError:
             pass
@@ -81,7 +81,7 @@ def is_answered(url: str, tries: int = 40) -> bool:
     """Whether one of several new connections is answered; those that fall to a worker that stands still are not."""
     for _ in range(tries):
         try:
-            return httpx.get(url, timeout=0.3).status_code == 200
+            return fetch(url, timeout=0.3).status_code == 200
         except httpx.TransportError:
             continue
     return False
@@ -89,7 +89,7 @@ def is_answered(url: str, tries: int = 40) -> bool:
 
 def counted(url: str, route: str) -> float:
     """How many requests for one route the metrics count."""
-    metrics = httpx.get(f"{url}/metrics", timeout=5).text
+    metrics = fetch(f"{url}/metrics").text
     found = re.findall(rf'^flashdrop_http_requests_total{{.*route="{route}".*}} (\S+)$', metrics, re.MULTILINE)
     return sum(map(float, found))
 
@@ -151,7 +151,7 @@ async def test_metrics_add_up_over_the_workers_also_those_that_died(web: Web) ->
     sale = (await publishing.publish(settings_of())).sale
     await follows(web.url, sale)
     route, url = "api/products/<sku>/stock", f"{web.url}/api/products/{sale.sku}/stock"
-    assert [httpx.get(url, timeout=5).status_code for _ in range(30)] == [200] * 30
+    assert [fetch(url).status_code for _ in range(30)] == [200] * 30
 
     async def all_are_counted() -> bool:
         """Each worker publishes a few times a second; then, whichever is asked, the answer is the same."""
@@ -178,7 +178,7 @@ async def test_a_worker_that_is_killed_is_replaced_and_requests_go_on(web: Web) 
     os.kill(before[0], signal.SIGKILL)
     await web.until_others_than(before[0])
     assert before[1] in web.workers()
-    assert [httpx.get(f"{web.url}/healthz", timeout=5).status_code for _ in range(20)] == [200] * 20
+    assert [fetch(f"{web.url}/healthz").status_code for _ in range(20)] == [200] * 20
 
 
 async def test_one_worker_told_to_end_does_not_take_the_others_with_it(web: Web) -> None:
@@ -271,7 +271,7 @@ async def drained(web: Web) -> Drain:
     async def bought() -> bool:
         return len(found.answers) >= 50
 
-    async with httpx.AsyncClient(base_url=web.url, timeout=15) as client:
+    async with client_of(web.url, timeout=15) as client:
         buyers = [asyncio.create_task(buy(client)) for _ in range(10)]
         await eventually(bought)
         started = time.monotonic()
@@ -331,7 +331,7 @@ async def test_daphne_serves_the_same_application(daphne: str, publish: Publish)
     await follows(daphne, sale)
     address = f"{daphne.replace('http', 'ws')}/ws/sales/{sale.sku}/"
     async with (
-        httpx.AsyncClient(base_url=daphne) as client,
+        client_of(daphne) as client,
         websockets.connect(address, origin=daphne) as viewer,  # type: ignore[arg-type]
     ):
         page = await client.get(f"/sales/{sale.sku}/")

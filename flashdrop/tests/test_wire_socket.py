@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Generator
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.asyncio.client import ClientConnection, connect
@@ -19,7 +18,7 @@ from websockets.streams import StreamReader
 from websockets.typing import Origin
 
 import sales.hub
-from conftest import cookie_of, follows, settings_of, shopper, show
+from conftest import client_of, cookie_of, follows, settings_of, shopper, show
 from flashdrop.tests.raw_http import HOST, Line, Served, dial, serving, upgrade, wait_until
 from flashdrop.wire_socket import EXTENSION, PushingProtocol, text_frame
 from sales import publishing
@@ -233,7 +232,7 @@ async def test_a_real_shops_viewers_are_told_beside_some_that_do_not_read(shop: 
     viewers = [await watch(port, sale.sku) for _ in range(6)]
     for viewer in viewers:
         assert 'data-available="100"' in await text_of(viewer)
-    async with httpx.AsyncClient(base_url=shop) as client:
+    async with client_of(shop) as client:
         for left in (99, 98, 97):
             answer = await client.post("/api/orders", json={"sku": sale.sku}, headers=cookie_of(shopper()))
             assert answer.status_code == 201

@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest
 
-from conftest import Publish, cookie_of, follows, settings_of, shopper
+from conftest import Publish, client_of, cookie_of, follows, settings_of, shopper
 from orders import ledger
 from sales import publishing
 from sales.published import PublishedSale
@@ -35,7 +34,7 @@ async def page(chromium: Any, shop: str) -> AsyncIterator[Any]:
 
 
 async def buy_elsewhere(shop: str, sale: PublishedSale) -> None:
-    async with httpx.AsyncClient(base_url=shop) as client:
+    async with client_of(shop) as client:
         answer = await client.post("/api/orders", json={"sku": sale.sku}, headers=cookie_of(shopper()))
         assert answer.status_code == 201, answer.text
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from conftest import BASE_DIR, Publish, Stores, cookie_of, eventually, follows, shopper
+from conftest import BASE_DIR, Publish, Stores, client_of, cookie_of, eventually, follows, shopper
 from flashdrop.mongo_client import collection
 
 
@@ -26,7 +26,7 @@ def audit_exit_code(sku: str) -> int:
 async def test_two_hundred_shoppers_race_for_fifty_units_over_http(shop: str, publish: Publish) -> None:
     sale = await publish(stock=50)
     await follows(shop, sale)
-    async with httpx.AsyncClient(base_url=shop, limits=httpx.Limits(max_connections=200), timeout=20) as client:
+    async with client_of(shop, limits=httpx.Limits(max_connections=200), timeout=20) as client:
         answers = await asyncio.gather(*(post(client, sale.sku, cookie_of(shopper())) for _ in range(200)))
         codes = [answer.status_code for answer in answers]
         assert (codes.count(201), codes.count(409)) == (50, 150)
@@ -51,7 +51,7 @@ async def test_one_shopper_fifty_times_and_one_key_fifty_times_over_http(shop: s
     sale = await publish()
     await follows(shop, sale)
     one, other = cookie_of(shopper()), cookie_of(shopper())
-    async with httpx.AsyncClient(base_url=shop, limits=httpx.Limits(max_connections=50), timeout=20) as client:
+    async with client_of(shop, limits=httpx.Limits(max_connections=50), timeout=20) as client:
         codes = [a.status_code for a in await asyncio.gather(*(post(client, sale.sku, one) for _ in range(50)))]
         assert (codes.count(201), codes.count(403)) == (1, 49)
         keyed = await asyncio.gather(*(post(client, sale.sku, other | {"Idempotency-Key": "k"}) for _ in range(50)))
@@ -66,7 +66,7 @@ async def test_mongodb_stopped_during_an_order_is_202_and_then_confirmed_by_itse
     sale = await publish()
     await follows(shop, sale)
     me = cookie_of(shopper())
-    async with httpx.AsyncClient(base_url=shop, timeout=20) as client:
+    async with client_of(shop, timeout=20) as client:
         os.kill(stores.mongo.process.pid, signal.SIGSTOP)
         try:
             answer = await post(client, sale.sku, me | {"Idempotency-Key": "k"})
@@ -92,7 +92,7 @@ async def test_redis_stopped_is_503_and_the_shop_recovers_by_itself(
 ) -> None:
     sale = await publish()
     await follows(shop, sale)
-    async with httpx.AsyncClient(base_url=shop, timeout=20) as client:
+    async with client_of(shop, timeout=20) as client:
         os.kill(stores.valkey.process.pid, signal.SIGSTOP)
         try:
             answer = await post(client, sale.sku, cookie_of(shopper()))

@@ -7,12 +7,11 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from conftest import Publish, cookie_of, follows, settings_of, shopper
+from conftest import Publish, client_of, cookie_of, follows, settings_of, shopper
 from sales import publishing
 
 FOLLOWED_SECONDS = 1.0
@@ -29,7 +28,7 @@ async def banner(viewer: ClientConnection, seconds: float = 5.0) -> str:
 
 
 async def buy(shop: str, sku: str) -> dict[str, Any]:
-    async with httpx.AsyncClient(base_url=shop) as client:
+    async with client_of(shop) as client:
         answer = await client.post("/api/orders", json={"sku": sku}, headers=cookie_of(shopper()))
     assert answer.status_code == 201, answer.text
     return dict(answer.json()["data"])
@@ -38,7 +37,7 @@ async def buy(shop: str, sku: str) -> dict[str, Any]:
 async def test_the_banner_comes_on_connect_and_is_the_pages_own(shop: str, publish: Publish) -> None:
     sale = await publish(stock=4)
     await follows(shop, sale)
-    async with watch(shop, sale.sku) as viewer, httpx.AsyncClient(base_url=shop) as client:
+    async with watch(shop, sale.sku) as viewer, client_of(shop) as client:
         text = await banner(viewer)
         assert text.strip() == (await client.get(f"/sales/{sale.sku}/banner")).text.strip()
     assert 'id="banner"' in text

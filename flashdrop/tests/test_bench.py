@@ -57,7 +57,7 @@ def load(**changes: Any) -> Load:
 def measured() -> Iterator[dict[str, Future[Findings]]]:
     """Every part, two at a time, as each has its own stores: one runs while the other waits for a shop to start.
 
-    The figures are worse for it, and nothing here looks at how good they are.
+    The figures are worse for it; nothing here asks for more than a small share of them.
     """
     pool = ThreadPoolExecutor(AT_ONCE)
     try:

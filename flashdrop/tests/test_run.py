@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -9,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,9 +144,13 @@ def kill(pids: set[int]) -> None:
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    home = tmp_path_factory.mktemp("run")
-    story, started = Story(), set()
+async def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """In a thread, so that this process's own clients of the stores go on hearing from them meanwhile."""
+    return await asyncio.to_thread(run_twice, tmp_path_factory.mktemp("run"))
+
+
+def run_twice(home: Path) -> Story:
+    story, started = Story(), set[int]()
     first = Run(home / "data", free_port(), home / "first.log")
     started.add(first.process.pid)
     try:
@@ -184,7 +188,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         second.end(signal.SIGHUP)
         time.sleep(1)
         story.left_again = still_there(family)
-        yield story
+        return story
     finally:
         kill(started)
 

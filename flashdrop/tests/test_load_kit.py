@@ -22,7 +22,7 @@ import pytest
 import redis
 import uvicorn
 
-from conftest import BASE_DIR, Publish, cookie_of, eventually, follows, settings_of, shopper
+from conftest import BASE_DIR, Publish, client_of, cookie_of, eventually, follows, settings_of, shopper
 from flashdrop.embedded.mongo_server import start_mongo
 from flashdrop.embedded.process import Server, free_port
 from flashdrop.embedded.redis_server import start_redis
@@ -203,7 +203,7 @@ async def test_what_can_show_nothing_ends_at_once_with_a_sentence(
 
 async def once_sold(url: str, sku: str) -> None:
     """Wait until the first unit is gone."""
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with client_of(url) as client:
 
         async def has_sold() -> bool:
             stock = (await client.get(f"/api/products/{sku}/stock")).json()["data"]
@@ -248,7 +248,7 @@ def faulty_proxy() -> Callable[..., contextlib.AbstractAsyncContextManager[str]]
     @contextlib.asynccontextmanager
     async def work(target: str, every: int) -> AsyncIterator[str]:
         seen = 0
-        async with httpx.AsyncClient(base_url=target, limits=httpx.Limits(max_connections=50), timeout=30) as client:
+        async with client_of(target, limits=httpx.Limits(max_connections=50), timeout=30) as client:
 
             async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
                 nonlocal seen
@@ -344,7 +344,7 @@ def spoil(path: Path, good: str, bad: str) -> None:
 
 
 async def is_on_show(url: str, sku: str) -> None:
-    async with httpx.AsyncClient(base_url=url) as client:
+    async with client_of(url) as client:
 
         async def shown() -> bool:
             with contextlib.suppress(httpx.TransportError):

@@ -62,8 +62,11 @@ def _run(scenario: str, arguments: argparse.Namespace, shop: FreshShop | None) -
 
 def _watched(run: Run, progress: Progress) -> Outcome:
     try:
+        shown = 0
         while run.is_running():
-            if run.looks:
+            # Not with each look: k6 may be too busy to answer one.
+            if len(run.looks) > shown:
+                shown = len(run.looks)
                 progress.show(run.looks[-1])
     except BaseException:
         run.interrupt()

@@ -10,8 +10,8 @@ import { report } from "./lib/summary.js";
 const buyers = byProfile({
   smoke: steadily(1, 60),
   quick: steadily(50, 10),
-  load: steadily(250, 60),
-  stress: rising([[10, 100], [60, 1200], [20, 1200]]),
+  load: steadily(120, 60),
+  stress: rising([[10, 100], [60, 800], [20, 800]]),
 });
 const shoppers = shoppersOf(buyers);
 export const options = plan({ buyers }, { shoppers });

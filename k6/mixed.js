@@ -22,7 +22,7 @@ const shape = (seconds, peak) =>
     [seconds * 0.4, peak * 0.05],
   ], { lasts: 4 });
 const think = () => byProfile({ smoke: 0.5, quick: 0.3, load: 1, stress: 1 }) * (0.5 + 2 * Math.random());
-const crowd = byProfile({ smoke: shape(60, 10), quick: shape(15, 60), load: shape(600, 250), stress: shape(300, 1000) });
+const crowd = byProfile({ smoke: shape(60, 10), quick: shape(15, 60), load: shape(600, 150), stress: shape(300, 600) });
 const shoppers = shoppersOf(crowd);
 export const options = plan({ crowd }, { shoppers });
 export const setup = () => begin({ phase: "open soon", shoppers });

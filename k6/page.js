@@ -9,8 +9,8 @@ import { poll, visit, visitAgain } from "./lib/viewing.js";
 const visitors = byProfile({
   smoke: steadily(1, 60, { lasts: 3 }),
   quick: steadily(20, 10, { lasts: 3 }),
-  load: steadily(100, 60, { lasts: 3 }),
-  stress: rising([[10, 50], [60, 400], [20, 400]], { lasts: 3 }),
+  load: steadily(30, 60, { lasts: 3 }),
+  stress: rising([[10, 30], [60, 200], [20, 200]], { lasts: 3 }),
 });
 export const options = plan({ visitors });
 export const setup = () => begin({ phase: "any" });

@@ -14,8 +14,8 @@ const LAST_TRIES = 5;
 const crowd = byProfile({
   smoke: steadily(1, 60),
   quick: steadily(20, 10),
-  load: steadily(80, 60),
-  stress: rising([[10, 50], [60, 250], [20, 250]]),
+  load: steadily(40, 60),
+  stress: rising([[10, 30], [60, 150], [20, 150]]),
 });
 const shoppers = shoppersOf(crowd);
 export const options = plan({ crowd }, { shoppers });

@@ -10,8 +10,8 @@ import { checkStatus } from "./lib/viewing.js";
 const readers = byProfile({
   smoke: steadily(5, 60),
   quick: steadily(200, 10),
-  load: steadily(1500, 60),
-  stress: rising([[10, 500], [60, 4000], [20, 4000]]),
+  load: steadily(800, 60),
+  stress: rising([[10, 400], [60, 3000], [20, 3000]]),
 });
 export const options = plan({ readers });
 export const setup = () => begin({ phase: "any" });

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flashdrop.batching import Batcher, Overloaded
@@ -22,6 +22,8 @@ from sales.stock import ShopperInSale
 # Whoever is waiting for a page is told "we don't know" rather than kept waiting.
 LEDGER_SECONDS = 2.0
 GATE_SECONDS = 3.0
+# A sale, or None for all of them, and a shopper.
+LedgerQuestion = tuple[str | None, str]
 log = logging.getLogger(__name__)
 
 
@@ -44,40 +46,31 @@ async def history_in(shopper: Shopper, sale_id: str) -> History:
         HistoryUnknown: nothing was found, and a store is away.
     """
     question = (sale_id, shopper.id)
-    return await _history(
-        shopper, lambda: gate_questions().submit(question), lambda: ledger_questions().submit(question)
-    )
+    return await _history(shopper, [question], question)
 
 
 async def history_of(shopper: Shopper, sale_ids: Sequence[str]) -> History:
-    """The shopper's orders in all sales; `sale_ids` are those whose gate may hold pending ones.
+    """The shopper's orders in all sales; `sale_ids` are those whose gate may hold pending ones. In batches, too.
 
     Raises:
         HistoryUnknown: nothing was found, and a store is away.
     """
-    questions = [(sale_id, shopper.id) for sale_id in sale_ids]
-
-    async def pending() -> list[Reservation]:
-        return [one for found in await stock.pending_of(redis(), questions) for one in found]
-
-    return await _history(shopper, pending, lambda: within(LEDGER_SECONDS, ledger.of_shopper(shopper.id)))
+    return await _history(shopper, [(sale_id, shopper.id) for sale_id in sale_ids], (None, shopper.id))
 
 
-async def _history(
-    shopper: Shopper,
-    pending: Callable[[], Awaitable[list[Reservation]]],
-    confirmed: Callable[[], Awaitable[list[Order]]],
-) -> History:
+async def _history(shopper: Shopper, of_gate: list[ShopperInSale], of_ledger: LedgerQuestion) -> History:
     # The gate first: what has left its log by then is in the ledger, so nothing falls between the two readings.
     found: dict[str, Order] = {}
     is_gate_known = True
     try:
-        found = {reservation.order_id: pending_order(reservation) for reservation in await pending()}
+        found = {
+            reservation.order_id: pending_order(reservation) for reservation in await gate_questions().submit(of_gate)
+        }
     except (RedisError, TimeoutError, Overloaded) as error:
         log.warning("the gate can't be asked for pending orders: %s", error)
         is_gate_known = False
     try:
-        found |= {order.id: order for order in await confirmed()}
+        found |= {order.id: order for order in await ledger_questions().submit(of_ledger)}
     except (PyMongoError, TimeoutError, Overloaded) as error:
         if not found:
             raise HistoryUnknown from error
@@ -101,30 +94,32 @@ async def find_order(order_id: str) -> Order | None:
         raise HistoryUnknown from error
 
 
-async def _ask_gate(questions: list[ShopperInSale]) -> list[list[Reservation]]:
-    return await stock.pending_of(redis(), questions)
+async def _ask_gate(questions: list[list[ShopperInSale]]) -> list[list[Reservation]]:
+    """For each caller the pending reservations of all sales it asked about."""
+    answers = iter(await stock.pending_of(redis(), [one for asked in questions for one in asked]))
+    return [[reservation for _ in asked for reservation in next(answers)] for asked in questions]
 
 
-async def _ask_ledger(questions: list[ShopperInSale]) -> list[list[Order]]:
-    by_sale: defaultdict[str, list[str]] = defaultdict(list)
+async def _ask_ledger(questions: list[LedgerQuestion]) -> list[list[Order]]:
+    by_sale: defaultdict[str | None, list[str]] = defaultdict(list)
     for sale_id, shopper_id in questions:
         by_sale[sale_id].append(shopper_id)
-    found: dict[ShopperInSale, list[Order]] = {}
+    found: dict[LedgerQuestion, list[Order]] = {}
     for sale_id, shopper_ids in by_sale.items():
-        answers = await ledger.of_shoppers_in(sale_id, shopper_ids)
+        answers = await ledger.of_shoppers(shopper_ids, sale_id)
         found |= {(sale_id, shopper_id): orders for shopper_id, orders in zip(shopper_ids, answers, strict=True)}
     return [found[question] for question in questions]
 
 
-def _new_gate_questions() -> Batcher[ShopperInSale, list[Reservation]]:
+def _new_gate_questions() -> Batcher[list[ShopperInSale], list[Reservation]]:
     redis()  # made first, so that it is closed last
     return Batcher(_ask_gate, patience_seconds=GATE_SECONDS, skips_abandoned=True)
 
 
-def _new_ledger_questions() -> Batcher[ShopperInSale, list[Order]]:
+def _new_ledger_questions() -> Batcher[LedgerQuestion, list[Order]]:
     mongo()
     return Batcher(_ask_ledger, patience_seconds=LEDGER_SECONDS, skips_abandoned=True)
 
 
-gate_questions: PerLoop[Batcher[ShopperInSale, list[Reservation]]] = PerLoop(_new_gate_questions, Batcher.drain)
-ledger_questions: PerLoop[Batcher[ShopperInSale, list[Order]]] = PerLoop(_new_ledger_questions, Batcher.drain)
+gate_questions: PerLoop[Batcher[list[ShopperInSale], list[Reservation]]] = PerLoop(_new_gate_questions, Batcher.drain)
+ledger_questions: PerLoop[Batcher[LedgerQuestion, list[Order]]] = PerLoop(_new_ledger_questions, Batcher.drain)

@@ -121,18 +121,16 @@ async def find(order_ids: Sequence[str]) -> dict[str, Order]:
     return {document["_id"]: _from_document(document) async for document in cursor}
 
 
-async def of_shopper(shopper_id: str) -> list[Order]:
-    """A shopper's orders in all sales, newest first, at most `MAX_LISTED`."""
-    cursor = _of_shoppers({"shopper": shopper_id}).sort([("reserved_at", DESCENDING)]).limit(MAX_LISTED)
-    return [_from_document(document) async for document in cursor]
-
-
-async def of_shoppers_in(sale_id: str, shopper_ids: Sequence[str]) -> list[list[Order]]:
-    """The orders of each shopper in one sale, newest first. One round trip for all."""
+async def of_shoppers(shopper_ids: Sequence[str], sale_id: str | None = None) -> list[list[Order]]:
+    """The orders of each shopper, in one sale or in all of them, newest first, at most `MAX_LISTED` of each. One round
+    trip for all.
+    """
     found: dict[str, list[Order]] = {shopper_id: [] for shopper_id in shopper_ids}
-    cursor = _of_shoppers({"shopper": {"$in": list(found)}, "sale": sale_id})
-    async for document in cursor.sort([("reserved_at", DESCENDING)]):
-        found[document["shopper"]].append(_from_document(document))
+    wanted = {"shopper": {"$in": list(found)}} | ({} if sale_id is None else {"sale": sale_id})
+    async for document in _of_shoppers(wanted).sort([("reserved_at", DESCENDING)]):
+        theirs = found[document["shopper"]]
+        if len(theirs) < MAX_LISTED:
+            theirs.append(_from_document(document))
     return [found[shopper_id] for shopper_id in shopper_ids]
 
 

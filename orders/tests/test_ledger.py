@@ -106,8 +106,9 @@ async def test_a_shoppers_orders_newest_first_given_up_ones_too() -> None:
     gone = given_up._replace(shopper_id=old.shopper_id)
     await ledger.insert([old, new, order_of(sale, units=(8,))], NOW)
     await ledger.give_up(gone, NOW)
-    assert [order.id for order in await ledger.of_shopper(old.shopper_id)] == [new.id, gone.id, old.id]
-    (mine, nobodys) = await ledger.of_shoppers_in(sale, [old.shopper_id, "nobody"])
+    (everywhere,) = await ledger.of_shoppers([old.shopper_id])
+    assert [order.id for order in everywhere] == [new.id, gone.id, old.id]
+    (mine, nobodys) = await ledger.of_shoppers([old.shopper_id, "nobody"], sale)
     assert [order.id for order in mine] == [gone.id, old.id]
     assert nobodys == []
 

@@ -6,7 +6,6 @@ import { settings } from "./settings.js";
 import { held, sold, tell, weigh } from "./verdict.js";
 
 const SETTLE_SECONDS = 0.5;
-const READ_TRIES = 3;
 const BOARD_SECONDS = 3; // every process looks at a busy sale several times a second, at a quiet one each second
 const LIVE = ["completed", "pending"];
 
@@ -43,7 +42,8 @@ export function followUp(run, shopper, answer) {
 
 // Each confirmed order can be read again, the same, and there are no more of them than the limit allows.
 export function checkOrder(run, shopper) {
-  for (let attempt = 1; attempt <= READ_TRIES; attempt += 1) {
+  const since = Date.now();
+  do {
     const orders = ownOrders(run, shopper);
     if (orders) {
       const again = orders.find((each) => each._id === shopper.order._id);
@@ -54,7 +54,7 @@ export function checkOrder(run, shopper) {
       return;
     }
     sleep(SETTLE_SECONDS);
-  }
+  } while (Date.now() - since < settings.settleMs);
   held("readable", false, () => `${shopper.name}'s orders could not be read`);
 }
 

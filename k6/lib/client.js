@@ -1,6 +1,6 @@
 // Requests to the documented endpoints; every answer is held against the contract and counted.
 import http from "k6/http";
-import { deviation, isOverloaded, orderAnswer } from "./contract.js";
+import { deviation, isTurnedAway, orderAnswer } from "./contract.js";
 import { settings } from "./settings.js";
 import { countAnswer, countStatus, held, took } from "./verdict.js";
 
@@ -71,9 +71,9 @@ function judged(endpoint, response, { timeout }) {
   took(trend, response.timings.duration);
   const [budget, limit] = IN_TIME[trend] || [];
   if (budget) held(budget, response.timings.duration <= limit);
-  if (isPurchase) held("taken", !isOverloaded(response));
+  if (isPurchase) held("taken", !isTurnedAway(response));
   // Beyond what a shop can carry it may say so; anywhere else that is an error like any other.
-  const isServerError = status >= 500 && !(settings.profile === "stress" && isOverloaded(response));
+  const isServerError = status >= 500 && !(settings.profile === "stress" && isTurnedAway(response));
   held("no_5xx", !isServerError, () => `${endpoint} answered ${status}: ${String(response.body).slice(0, 160)}`);
   if (!isServerError) {
     const found = deviation(endpoint, response);

@@ -71,7 +71,8 @@ export function deviation(endpoint, response) {
   return null;
 }
 
-export const isOverloaded = (response) => response.status === 503 && codeOf(response) === "OVERLOADED";
+// A documented "not now": too many at once, or a store that did not answer in time because of them.
+export const isTurnedAway = (response) => response.status === 503 && Boolean(response.headers["Retry-After"]);
 
 export const codeOf = (response) => parsed(response)?.code || null;
 

@@ -41,6 +41,7 @@ class Config:
     trusted_proxy_count: int
     trust_user_id_header: bool
     log_level: str
+    log_format: str
     data_dir: Path
     demo_sku: str
     demo_stock: int
@@ -100,6 +101,7 @@ def read_config() -> Config:
         trusted_proxy_count=env.int("TRUSTED_PROXY_COUNT", 0, validate=validate.Range(min=0, max=10)),
         trust_user_id_header=env.bool("TRUST_USER_ID_HEADER", False),
         log_level=env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
+        log_format=env.str("LOG_FORMAT", "auto", validate=validate.OneOf(["auto", "line", "json"])),
         data_dir=data_dir,
         demo_sku=env.str("DEMO_SKU", "demo", validate=validate.Regexp(r"^[a-z0-9][a-z0-9-]{0,63}\Z")),
         demo_stock=env.int("DEMO_STOCK", 100, validate=positive),

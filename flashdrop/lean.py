@@ -28,6 +28,7 @@ from django.utils.functional import cached_property  # without functools' lock, 
 from flashdrop import metrics
 from flashdrop.config import config
 from flashdrop.errors import bad_host, bad_request, payload_too_large, server_error
+from flashdrop.request_id import RAW_HEADER, given, new, request_id
 from flashdrop.responses import as_messages
 
 Scope = MutableMapping[str, Any]
@@ -40,6 +41,8 @@ MAX_BODY_BYTES = 16 * 1024
 MAX_REMEMBERED_PATHS = 4096
 MAX_REMEMBERED_PATH_LENGTH = 256
 MAX_REMEMBERED_HOSTS = 256
+# An answer that takes longer is worth a line in the log.
+SLOW_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
@@ -153,6 +156,13 @@ class LeanRequest(ASGIRequest):
         return parse_cookie(self.headers.get("cookie", ""))
 
 
+def observe(route: Route, method: str, status: int, seconds: float) -> None:
+    """Count one answer, and say so where it took long."""
+    metrics.observe_request(route.name, method, status, seconds)
+    if seconds > SLOW_SECONDS:
+        log.warning("slow answer", extra={"route": route.name, "method": method, "status": status, "seconds": seconds})
+
+
 class BodyTooLarge(Exception):
     """The request's body is over `MAX_BODY_BYTES`."""
 
@@ -175,12 +185,15 @@ class LeanHandler:
             await self._fallback(scope, receive, send)
             return
         started = time.perf_counter()
+        name = given(scope["headers"]) or new()
+        request_id.set(name.decode("ascii"))
         try:
             response = await self._checked(route, scope, receive)
         except ClientGone:
             return
         start, body = as_messages(response)
-        metrics.observe_request(route.name, scope["method"], response.status_code, time.perf_counter() - started)
+        start["headers"] = [*start["headers"], (RAW_HEADER, name)]
+        observe(route, scope["method"], response.status_code, time.perf_counter() - started)
         await send(start)
         await send(body)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import platform
 import time
@@ -25,6 +26,9 @@ from flashdrop import __version__
 from flashdrop.loops import PerLoop
 
 PUBLISH_SECONDS = 0.25
+# A store that takes longer is worth a line in the log.
+SLOW_SECONDS = 1.0
+log = logging.getLogger(__name__)
 
 LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
@@ -135,7 +139,10 @@ def timed(store: str) -> Callable[[Callable[P, Coroutine[Any, Any, T]]], Callabl
                 outcome = "ok"
                 return result
             finally:
-                observe_store(store, operation, outcome, perf_counter() - started)
+                seconds = perf_counter() - started
+                observe_store(store, operation, outcome, seconds)
+                if seconds > SLOW_SECONDS:
+                    log.warning("slow store", extra={"store": store, "operation": operation, "seconds": seconds})
 
         return asked
 

@@ -8,6 +8,7 @@ from typing import Any
 import dj_database_url
 
 from flashdrop.config import BASE_DIR, config
+from flashdrop.logs import logging_settings
 
 SECRET_KEY = config.secret_key
 DEBUG = config.debug
@@ -36,6 +37,7 @@ INSTALLED_APPS = [
 # client brings them.
 MIDDLEWARE = [
     "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "flashdrop.request_id.RequestIdMiddleware",
     "flashdrop.headers.SecurityHeadersMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -102,18 +104,4 @@ CSRF_COOKIE_SAMESITE = "Lax"
 
 PROMETHEUS_METRICS_EXPORT_PORT = None
 
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": config.log_level},
-    "loggers": {
-        # An expected 4xx is an answer, not news.
-        "django.request": {"level": "ERROR"},
-        "pymongo": {"level": "WARNING"},
-        "asyncio": {"level": "WARNING"},
-        # Two lines for each websocket would be most of a stampede's log.
-        "uvicorn.error": {"level": "WARNING"},
-    },
-}
+LOGGING = logging_settings(config.log_level, config.log_format)

@@ -17,8 +17,8 @@ from typing import Any
 from django.http import HttpResponseBase
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from flashdrop import metrics
-from flashdrop.lean import MAX_BODY_BYTES, LeanHandler, LeanRequest, Route
+from flashdrop.lean import MAX_BODY_BYTES, LeanHandler, LeanRequest, Route, observe
+from flashdrop.request_id import RAW_HEADER, given, new, request_id
 from flashdrop.responses import as_wire
 
 BUSY = float("inf")
@@ -139,40 +139,51 @@ class WireProtocol(HttpToolsProtocol):
         }
         body, self._body = b"".join(self._body), []
         request = LeanRequest(scope, body)
+        # Its own name for the request, where the client has one; an answer from the board gets none of ours.
+        name = given(self.headers)
         if route.is_at_once:
             response = self._lean.respond_at_once(route, request)
             if response is not None:
-                self._write(route, request, response, started)
+                self._write(route, request, response, started, name)
                 self.on_response_complete()
                 return
             self._busy_with = self.cycle = HotCycle()  # type: ignore[assignment]
-        task = self.loop.create_task(self._respond(self._busy_with, route, request, started))
+        task = self.loop.create_task(self._respond(self._busy_with, route, request, started, name or new()))
         self.tasks.add(task)
 
-    async def _respond(self, cycle: HotCycle, route: Route, request: LeanRequest, started: float) -> None:
+    async def _respond(self, cycle: HotCycle, route: Route, request: LeanRequest, started: float, name: bytes) -> None:
+        request_id.set(name.decode("ascii"))
         try:
             response = await self._lean.respond(route, request)
         finally:
             self.tasks.discard(asyncio.current_task())
         cycle.response_complete = True
         if cycle.disconnected or self.transport.is_closing():
-            metrics.observe_request(route.name, request.method or "", response.status_code, _since(started))
+            observe(route, request.method or "", response.status_code, _since(started))
             return
-        self._write(route, request, response, started, b"" if cycle.keep_alive else LAST_ANSWER)
+        self._write(route, request, response, started, name, b"" if cycle.keep_alive else LAST_ANSWER)
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
 
     def _write(
-        self, route: Route, request: LeanRequest, response: HttpResponseBase, started: float, lines: bytes = b""
+        self,
+        route: Route,
+        request: LeanRequest,
+        response: HttpResponseBase,
+        started: float,
+        name: bytes | None,
+        lines: bytes = b"",
     ) -> None:
+        if name is not None:
+            lines += b"%b: %b\r\n" % (RAW_HEADER, name)
         try:
             self.transport.write(as_wire(response, self._default_lines() + lines))
         except Exception:  # nobody would ever answer: the client had better know
             log.exception("%s %s: the response can't be sent", request.method, route.name)
             self.transport.close()
             return
-        metrics.observe_request(route.name, request.method or "", response.status_code, _since(started))
+        observe(route, request.method or "", response.status_code, _since(started))
 
     def _default_lines(self) -> bytes:
         """What uvicorn adds to each answer (Date), as lines; it renews them every second."""

@@ -89,7 +89,17 @@ async def place(
     placement = await _place(shopper, sku, quantity, key, attempt)
     outcome = placement.order.status.value if isinstance(placement, Placed) else placement.refusal.value
     metrics.count_order(outcome.lower())
+    _log_outcome(placement, outcome, shopper, sku)
     return placement
+
+
+def _log_outcome(placement: Placement, outcome: str, shopper: Shopper, sku: str) -> None:
+    """One line for each, without anything that says who the shopper is or lets another pass for them."""
+    if isinstance(placement, Placed):
+        details = {"sku": sku, "order_id": placement.order.id, "shopper_id": shopper.id, "is_new": placement.is_new}
+        log.info("order %s", outcome, extra=details)
+    elif log.isEnabledFor(logging.DEBUG):
+        log.debug("order refused: %s", outcome, extra={"sku": sku, "shopper_id": shopper.id})
 
 
 async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None, attempt: str | None) -> Placement:

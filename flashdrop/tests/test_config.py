@@ -32,6 +32,7 @@ MALFORMED = {
     "TRUSTED_PROXY_COUNT": "-1",
     "TRUST_USER_ID_HEADER": "ja",
     "LOG_LEVEL": "LOUD",
+    "LOG_FORMAT": "xml",
     "DEMO_SKU": "Demo Sale",
     "DEMO_STOCK": "0",
     "DEMO_OPENS_IN_SECONDS": "-1",

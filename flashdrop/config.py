@@ -26,6 +26,8 @@ class Config:
     """All settings, typed. Units stand in the names."""
 
     secret_key: str
+    secret_key_fallbacks: tuple[str, ...]
+    shopper_id_key: str
     debug: bool
     allowed_hosts: tuple[str, ...]
     host: str
@@ -72,6 +74,8 @@ def read_config() -> Config:
     positive = validate.Range(min=1)
     config = Config(
         secret_key=env.str("SECRET_KEY", validate=_text),
+        secret_key_fallbacks=tuple(key.strip() for key in env.list("SECRET_KEY_FALLBACKS", []) or () if key.strip()),
+        shopper_id_key=env.str("SHOPPER_ID_KEY", ""),
         debug=env.bool("DEBUG", False),
         allowed_hosts=tuple(
             host.strip()

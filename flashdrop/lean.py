@@ -28,7 +28,7 @@ from django.utils.functional import cached_property  # without functools' lock, 
 from flashdrop import metrics
 from flashdrop.config import config
 from flashdrop.errors import bad_host, bad_request, payload_too_large, server_error
-from flashdrop.request_id import RAW_HEADER, given, new, request_id
+from flashdrop.request_id import RAW_HEADER, given, remember
 from flashdrop.responses import as_messages
 
 Scope = MutableMapping[str, Any]
@@ -185,14 +185,15 @@ class LeanHandler:
             await self._fallback(scope, receive, send)
             return
         started = time.perf_counter()
-        name = given(scope["headers"]) or new()
-        request_id.set(name.decode("ascii"))
+        name = given(scope["headers"])
+        remember(name)
         try:
             response = await self._checked(route, scope, receive)
         except ClientGone:
             return
         start, body = as_messages(response)
-        start["headers"] = [*start["headers"], (RAW_HEADER, name)]
+        if name is not None:
+            start["headers"] = [*start["headers"], (RAW_HEADER, name)]
         observe(route, scope["method"], response.status_code, time.perf_counter() - started)
         await send(start)
         await send(body)

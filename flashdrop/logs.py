@@ -78,8 +78,6 @@ class LineFormatter(logging.Formatter):
 class JSONFormatter(JsonFormatter):
     """One JSON object a line: time, level, logger, message, and what came with `extra`."""
 
-    converter = time.gmtime
-
     def __init__(self) -> None:
         super().__init__(
             "%(asctime)s %(levelname)s %(name)s %(message)s",

@@ -1,4 +1,4 @@
-"""`X-Request-ID`: one name for a request in the logs of everybody it passes. Taken from the client, given back to it."""
+"""`X-Request-ID`: one name for a request in everybody's logs. Taken from the client, and given back to it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,14 @@ def given(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
     return None
 
 
-def new() -> bytes:
-    """One of our own."""
-    return secrets.token_hex(8).encode()
+def remember(name: bytes | None) -> None:
+    """From here on log lines name this request: as the client does, else by a name of our own."""
+    request_id.set(name.decode("ascii") if name else secrets.token_hex(8))
+
+
+def header_line(name: bytes | None) -> bytes:
+    """The response's header on the wire; nothing for a request that came without a name."""
+    return b"" if name is None else b"%b: %b\r\n" % (RAW_HEADER, name)
 
 
 class RequestIdMiddleware:
@@ -47,23 +52,26 @@ class RequestIdMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         if self.is_async:
             return self._async(request)
-        name = _remember(request)
+        name = _taken_from(request)
         response = self.get_response(request)
         assert isinstance(response, HttpResponseBase)
-        response.headers.setdefault(HEADER, name)
-        return response
+        return _given_back(response, name)
 
     async def _async(self, request: HttpRequest) -> HttpResponseBase:
-        name = _remember(request)
-        found = self.get_response(request)
-        assert not isinstance(found, HttpResponseBase)
-        response = await found
-        response.headers.setdefault(HEADER, name)
-        return response
+        name = _taken_from(request)
+        response = self.get_response(request)
+        assert not isinstance(response, HttpResponseBase)
+        return _given_back(await response, name)
 
 
-def _remember(request: HttpRequest) -> str:
+def _taken_from(request: HttpRequest) -> bytes | None:
     sent = request.headers.get(HEADER, "").encode("latin-1", "replace")
-    name = (sent if ACCEPTED.fullmatch(sent) else new()).decode("ascii")
-    request_id.set(name)
+    name = sent if ACCEPTED.fullmatch(sent) else None
+    remember(name)
     return name
+
+
+def _given_back(response: HttpResponseBase, name: bytes | None) -> HttpResponseBase:
+    if name is not None:
+        response.headers[HEADER] = name.decode("ascii")
+    return response

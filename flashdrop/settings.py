@@ -11,6 +11,7 @@ from flashdrop.config import BASE_DIR, config
 from flashdrop.logs import logging_settings
 
 SECRET_KEY = config.secret_key
+SECRET_KEY_FALLBACKS = list(config.secret_key_fallbacks)
 DEBUG = config.debug
 ALLOWED_HOSTS = list(config.allowed_hosts)
 

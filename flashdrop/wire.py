@@ -18,7 +18,7 @@ from django.http import HttpResponseBase
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from flashdrop.lean import MAX_BODY_BYTES, LeanHandler, LeanRequest, Route, observe
-from flashdrop.request_id import RAW_HEADER, given, new, request_id
+from flashdrop.request_id import given, header_line, remember
 from flashdrop.responses import as_wire
 
 BUSY = float("inf")
@@ -139,20 +139,21 @@ class WireProtocol(HttpToolsProtocol):
         }
         body, self._body = b"".join(self._body), []
         request = LeanRequest(scope, body)
-        # Its own name for the request, where the client has one; an answer from the board gets none of ours.
         name = given(self.headers)
         if route.is_at_once:
             response = self._lean.respond_at_once(route, request)
             if response is not None:
-                self._write(route, request, response, started, name)
+                self._write(route, request, response, started, header_line(name))
                 self.on_response_complete()
                 return
             self._busy_with = self.cycle = HotCycle()  # type: ignore[assignment]
-        task = self.loop.create_task(self._respond(self._busy_with, route, request, started, name or new()))
+        task = self.loop.create_task(self._respond(self._busy_with, route, request, started, name))
         self.tasks.add(task)
 
-    async def _respond(self, cycle: HotCycle, route: Route, request: LeanRequest, started: float, name: bytes) -> None:
-        request_id.set(name.decode("ascii"))
+    async def _respond(
+        self, cycle: HotCycle, route: Route, request: LeanRequest, started: float, name: bytes | None
+    ) -> None:
+        remember(name)
         try:
             response = await self._lean.respond(route, request)
         finally:
@@ -161,22 +162,14 @@ class WireProtocol(HttpToolsProtocol):
         if cycle.disconnected or self.transport.is_closing():
             observe(route, request.method or "", response.status_code, _since(started))
             return
-        self._write(route, request, response, started, name, b"" if cycle.keep_alive else LAST_ANSWER)
+        self._write(route, request, response, started, header_line(name) + (b"" if cycle.keep_alive else LAST_ANSWER))
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
 
     def _write(
-        self,
-        route: Route,
-        request: LeanRequest,
-        response: HttpResponseBase,
-        started: float,
-        name: bytes | None,
-        lines: bytes = b"",
+        self, route: Route, request: LeanRequest, response: HttpResponseBase, started: float, lines: bytes = b""
     ) -> None:
-        if name is not None:
-            lines += b"%b: %b\r\n" % (RAW_HEADER, name)
         try:
             self.transport.write(as_wire(response, self._default_lines() + lines))
         except Exception:  # nobody would ever answer: the client had better know

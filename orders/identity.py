@@ -150,4 +150,5 @@ def _signer() -> QuickSigner:
 
 @cache
 def _id_key() -> bytes:
-    return hashlib.sha256(b"flashdrop.shopper-id" + config.secret_key.encode()).digest()
+    key = config.shopper_id_key or config.secret_key
+    return hashlib.sha256(b"flashdrop.shopper-id" + key.encode()).digest()

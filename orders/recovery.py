@@ -31,6 +31,9 @@ async def finish_pending(sale: PublishedSale, before: datetime | None = None) ->
         after = found[-1].entry_id
         settled = await settle(found, {sale.id: sale})
         for reservation, result in zip(found, settled, strict=True):
+            if result.outcome not in STILL_PENDING:
+                details = {"sku": sale.sku, "order_id": result.order.id, "shopper_id": reservation.shopper_id}
+                log.info("order finished afterwards: %s", result.outcome.name.lower(), extra=details)
             if result.outcome in REFUSED:
                 await ledger.give_up(result.order, reservation.reserved_at)
         beyond = [one for one, result in zip(found, settled, strict=True) if result.outcome is Outcome.BEYOND_SETTINGS]

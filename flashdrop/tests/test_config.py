@@ -146,7 +146,7 @@ def test_all_that_is_malformed_is_named_at_once(environment: pytest.MonkeyPatch)
 
 
 def test_every_variable_that_can_be_malformed_is_tried_here() -> None:
-    takes_anything = {"ALLOWED_HOSTS", "HOST", "FLASHDROP_DATA_DIR"}
+    takes_anything = {"SECRET_KEY_FALLBACKS", "SHOPPER_ID_KEY", "ALLOWED_HOSTS", "HOST", "FLASHDROP_DATA_DIR"}
     assert set(NAMES) - set(MALFORMED) == takes_anything
 
 

@@ -288,3 +288,39 @@ def test_a_process_that_takes_identities_on_trust_says_so_at_its_start() -> None
         check=True,
     )
     assert "TRUST_USER_ID_HEADER is on" in told.stderr
+
+
+def under(script: str, **environment: str) -> str:
+    """What a process with these settings says."""
+    told = subprocess.run(
+        [sys.executable, "-c", f"import django; django.setup()\n{script}"],
+        cwd=BASE_DIR,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return told.stdout.strip()
+
+
+def test_a_key_is_replaced_without_signing_anybody_out() -> None:
+    """As docs/how-to/operate.md says; and without that, everybody is a stranger."""
+    make = """
+from orders.identity import cookie_value, shopper_id, sign_in
+from orders.receipts import receipt_token
+print(cookie_value(sign_in("Ada")), receipt_token("0" * 24), shopper_id("ada"))
+"""
+    cookie, token, known_as = under(make, SECRET_KEY="old-key").split()
+    read = f"""
+from orders.identity import read_cookie, shopper_id
+from orders.receipts import order_id_of
+known = read_cookie({cookie!r})
+print(known and known.id, shopper_id("ada"), order_id_of({token!r}))
+"""
+    rotated = {"SECRET_KEY": "new-key", "SECRET_KEY_FALLBACKS": "old-key", "SHOPPER_ID_KEY": "old-key"}
+    assert under(read, **rotated).split() == [known_as, known_as, "0" * 24]
+    careless = under(read, SECRET_KEY="new-key").split()
+    assert careless[0] == careless[2] == "None" and careless[1] != known_as
+    # Once the fallback is gone the old cookie is worth nothing, and the same person still has the same id.
+    over = under(read, SECRET_KEY="new-key", SHOPPER_ID_KEY="old-key").split()
+    assert over == ["None", known_as, "None"]

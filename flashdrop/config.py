@@ -74,7 +74,7 @@ def read_config() -> Config:
     positive = validate.Range(min=1)
     config = Config(
         secret_key=env.str("SECRET_KEY", validate=_text),
-        secret_key_fallbacks=tuple(key.strip() for key in env.list("SECRET_KEY_FALLBACKS", []) or () if key.strip()),
+        secret_key_fallbacks=tuple(filter(None, env.list("SECRET_KEY_FALLBACKS", [""], subcast=str) or ())),
         shopper_id_key=env.str("SHOPPER_ID_KEY", ""),
         debug=env.bool("DEBUG", False),
         allowed_hosts=tuple(

@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from flashdrop.bench.offers import mint_cookies, offer
-from flashdrop.bench.shop import BASE_DIR, running_shop
+from flashdrop.bench.shop import BASE_DIR, Shop, running_shop
 from flashdrop.bench.stores import own_stores
 from flashdrop.stress.kit import SCENARIOS, Extent
 
@@ -29,6 +29,7 @@ class FreshShop:
 
     url: str
     folder: Path
+    shop: Shop
 
     def prepare(self, scenario: str, profile: str, extent: Extent, stock: int | None) -> dict[str, str]:
         """Publish a sale as the scenario needs it, and mint its shoppers; gives the settings that name them.
@@ -85,4 +86,4 @@ def fresh_shop() -> Iterator[FreshShop]:
         call_command("migrate", verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
         with running_shop(stores) as shop:
-            yield FreshShop(shop.url, stores.folder)
+            yield FreshShop(shop.url, stores.folder, shop)

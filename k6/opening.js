@@ -15,7 +15,7 @@ const EARLY_MS = 100;
 const AGAIN_SECONDS = 0.2;
 const CLICKS = 50;
 const STAY_MS = 4000; // after the answer, to see how it ends
-const crowd = everybody(byProfile({ smoke: 10, quick: 60, load: 1000, stress: 3000 }), 900);
+const crowd = everybody(byProfile({ smoke: 10, quick: 60, load: 300, stress: 1500 }), 900);
 const shoppers = shoppersOf(crowd);
 export const options = plan({ crowd }, { shoppers });
 export const setup = () => begin({ phase: "upcoming", shoppers });

@@ -10,8 +10,8 @@ import { held } from "./lib/verdict.js";
 const readers = byProfile({
   smoke: steadily(2, 60),
   quick: steadily(60, 10),
-  load: steadily(250, 60),
-  stress: rising([[10, 150], [60, 1000], [20, 1000]]),
+  load: steadily(150, 60),
+  stress: rising([[10, 150], [60, 800], [20, 800]]),
 });
 export const options = plan({ readers });
 export const setup = () => begin({ phase: "any" });

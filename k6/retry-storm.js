@@ -14,7 +14,7 @@ const LAST_TRIES = 5;
 const crowd = byProfile({
   smoke: steadily(1, 60),
   quick: steadily(20, 10),
-  load: steadily(40, 60),
+  load: steadily(20, 60),
   stress: rising([[10, 30], [60, 150], [20, 150]]),
 });
 const shoppers = shoppersOf(crowd);

@@ -12,7 +12,7 @@ import { watch } from "./lib/viewing.js";
 const SOCKETS_EACH = 50; // a virtual user can hold many: sockets cost little, virtual users much
 const ARRIVAL_MS = 2000;
 const QUIET_MS = 2500; // without news before the end, so that the last banner can be held against the API
-const [viewers, planned, perSecond] = byProfile({ smoke: [100, 55, 1], quick: [300, 10, 5], load: [4000, 60, 20], stress: [10000, 60, 50] });
+const [viewers, planned, perSecond] = byProfile({ smoke: [100, 55, 1], quick: [300, 10, 5], load: [1000, 60, 5], stress: [5000, 60, 20] });
 const seconds = lasting(planned);
 const groups = Math.ceil(scaled(viewers) / SOCKETS_EACH);
 const buyers = steadily(perSecond, planned, { exec: "buy", startTime: `${ARRIVAL_MS / 1000}s` });

@@ -8,6 +8,7 @@ import { banners, held, took } from "./verdict.js";
 const FILE = /(?:href|src)="(\/[^"]+\.(?:css|js|svg|png|jpg|webp|woff2)[^"]*)"/g;
 const GZIP = { headers: { "Accept-Encoding": "gzip" } };
 const PHASES = ["upcoming", "active", "paused", "sold_out", "ended", "not_ready"];
+const [PHASE, AVAILABLE, TOTAL] = [/data-phase="(\w+)"/, /data-available="(\d+)"/, /data-total="(\d+)"/];
 const FIRST_BANNER_MS = 10_000;
 
 // A first visit: the page, every file it names, and the viewer's own panel.
@@ -73,8 +74,8 @@ export function watch(run, shopper) {
 
 // Phase and stock as a banner shows them; null, and a broken promise, when they make no sense.
 export function checkBanner(run, html) {
-  const read = (name) => new RegExp(`data-${name}="([^"]*)"`).exec(html)?.[1];
-  const [phase, available, total] = [read("phase"), Number(read("available")), Number(read("total"))];
+  const phase = PHASE.exec(html)?.[1];
+  const [available, total] = [AVAILABLE, TOTAL].map((pattern) => Number(pattern.exec(html)?.[1]));
   const makesSense = PHASES.includes(phase) && available >= 0 && available <= total;
   held("truthful", makesSense, () => `a banner of '${run.sku}' showed ${phase}, ${available} of ${total}`);
   return makesSense ? { phase, available, total } : null;

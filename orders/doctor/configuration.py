@@ -69,7 +69,7 @@ def _secret_key(config: Config, notes: Notes) -> None:
     if placeholder:
         found = f"a placeholder ({placeholder}...) that anybody can look up"
     elif len(key) < SHORTEST_KEY:
-        found = f"only {len(key)} characters"
+        found = f"too short, {len(key)} of at least {SHORTEST_KEY} characters"
     elif len(set(key)) < FEWEST_CHARACTERS:
         found = f"only {len(set(key))} different characters"
     else:
@@ -135,7 +135,7 @@ def _data_dir(config: Config, notes: Notes) -> None:
         return notes.at_risk(
             "data folder",
             f"{config.data_dir} can't be written: {error.strerror or error}; the back office saves nothing there",
-            f"mkdir -p {config.data_dir} && chown the user of these processes, or set FLASHDROP_DATA_DIR",
+            f"`mkdir -p {config.data_dir} && chown <the shop's user> {config.data_dir}`, or set FLASHDROP_DATA_DIR",
         )
     return notes.ok("data folder", f"{config.data_dir} can be written")
 

@@ -26,6 +26,8 @@ WHY = (
     ("MISCONF", "free the disk of the server's `dir`"),
     ("READONLY", "point REDIS_URL at the primary"),
 )
+# How servers since 7.0 say that a script calls what its user may not.
+DENIED = ("permission", "can't run this command", "can't access", "ACL failure")
 ALLOW = "`ACL SETUSER <the shop's user> on ~flashdrop:* +@all -@dangerous +info`"
 
 
@@ -98,7 +100,7 @@ def _sale_at(primary: Primary) -> PublishedSale:
 
 
 def _advice(error: ResponseError) -> str:
-    if isinstance(error, NoPermissionError) or "permission" in str(error).lower():
+    if isinstance(error, NoPermissionError) or any(word in str(error) for word in DENIED):
         return ALLOW
     found = next((advice for word, advice in WHY if word in str(error)), None)
     return found or "let the shop's user run scripts: EVALSHA, SCRIPT LOAD and what lua/*.lua call"

@@ -426,6 +426,15 @@ def test_an_index_that_is_not_as_it_should_be(mine: Config, change: Change, expe
 
 
 @pytest.mark.usefixtures("own_indexes")
+@pytest.mark.parametrize("change", [make_it_not_unique, filter_it_otherwise, call_it_otherwise])
+def test_no_process_can_start_beside_such_an_index(mine: Config, change: Change) -> None:
+    """As the finding says: `ensure_indexes` refuses."""
+    loops.run(change)
+    with pytest.raises(pymongo.errors.OperationFailure):
+        loops.run(ensure_indexes)
+
+
+@pytest.mark.usefixtures("own_indexes")
 def test_the_advice_about_an_index_puts_it_right(mine: Config) -> None:
     async def follow() -> None:
         await make_it_not_unique()
@@ -512,7 +521,7 @@ def test_a_worker_that_is_missing_or_slow(mine: Config) -> None:
     loops.run(stop)
     expect(found(mine), Area.SALES, Expected("worker", ADVICE, "no sale is published yet", "manage.py run_worker"))
     loops.run(opened)
-    expect(found(mine), Area.SALES, Expected("worker", AT_RISK, "1 sales published", "manage.py run_worker"))
+    expect(found(mine), Area.SALES, Expected("worker", AT_RISK, "published sales: 1", "manage.py run_worker"))
 
 
 @pytest.mark.parametrize(
@@ -609,6 +618,13 @@ def test_a_set_without_a_primary(mine: Config, mongods: dict[str, tuple[Server, 
     assert (one.level, one.name, "of set rs0 answers" in one.found) == (AT_RISK, "no primary", True)
 
 
+def test_one_member_asked_directly(mine: Config, mongods: dict[str, tuple[Server, int]]) -> None:
+    one = the(at_mongod(mine, mongods["uninitiated"][1], "?directConnection=true"), Area.MONGODB, "no primary")
+    assert (one.level, "take directConnection out" in one.advice) == (AT_RISK, True)
+    one = the(at_mongod(mine, mongods["careless"][1], "?directConnection=true"), Area.MONGODB, "directConnection")
+    assert (one.level, "take directConnection out" in one.advice) == (ADVICE, True)
+
+
 def test_majorities_that_are_not_journaled(mine: Config, mongods: dict[str, tuple[Server, int]]) -> None:
     findings = at_mongod(mine, mongods["careless"][1])
     one = the(findings, Area.MONGODB, "journal of majorities")
@@ -620,7 +636,7 @@ def test_arbiters_members_that_are_down_and_an_engine_without_a_disk(
     mine: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What would need a set of machines, from the documents that such a set gives."""
-    hello = {"setName": "rs0", "hosts": ["a:1", "b:1", "c:1"], "arbiters": ["d:1"]}
+    hello = {"setName": "rs0", "isWritablePrimary": True, "hosts": ["a:1", "b:1", "c:1"], "arbiters": ["d:1"]}
 
     async def admits(command: str, name: str, notes: Notes) -> dict[str, Any]:
         engine = {"storageEngine": {"name": "inMemory", "persistent": False}}
@@ -709,10 +725,7 @@ def test_addresses_that_cant_be_used(
 
 def test_a_real_process_with_nothing_to_talk_to(mine: Config) -> None:
     environment = {"SECRET_KEY": KEY, "PATH": "", "FLASHDROP_DATA_DIR": str(FOLDER)}
-    environment |= {
-        "REDIS_URL": f"redis://127.0.0.1:{free_port()}",
-        "MONGODB_URL": f"mongodb://127.0.0.1:{free_port()}",
-    }
+    environment |= {"REDIS_URL": f"redis://127.0.0.1:{free_port()}", "MONGODB_URL": "mongodb://127.0.0.1:port"}
     done = subprocess.run(
         [sys.executable, str(BASE_DIR / "manage.py"), "doctor", "--quiet", "--json"],
         env=environment,
@@ -758,6 +771,7 @@ def test_a_cluster_has_each_of_its_primaries_checked(
         servers[2].kill()
         findings = found(mine)
         assert (Area.REDIS, f"{addresses[2]}: not finished") in worst(findings)
+        assert not [finding for finding in findings if finding.area is Area.CLOCKS and finding.level is AT_RISK]
     finally:
         for server in servers:
             server.kill()

@@ -52,7 +52,7 @@ def _check(collection: str, wanted: dict[str, Any], there: list[Document], notes
         notes,
         name,
         label,
-        "; ".join(differences),
+        f"{'; '.join(differences)}; no process can start beside it",
         f'`db.{collection}.dropIndex("{name}")` in mongosh, then `manage.py ensure_indexes`; if that is refused, '
         "`manage.py audit_sale` lists what was sold twice",
     )
@@ -72,13 +72,13 @@ def _missing(collection: str, wanted: dict[str, Any], there: list[Document], not
             f"there under another name, {twin['name']}: it refuses what it should, but no process can start beside it",
             f'`db.{collection}.dropIndex("{twin["name"]}")` in mongosh while nothing is on sale, then {ensure}',
         )
-    found = f"missing; {twin['name']} has its keys, but: {'; '.join(differences)}"
+    found = f"missing; {twin['name']} has its keys, but {'; '.join(differences)}"
     return _note(notes, name, label, found, f'`db.{collection}.dropIndex("{twin["name"]}")` in mongosh, then {ensure}')
 
 
 def _note(notes: Notes, name: str, label: str, found: str, advice: str) -> None:
     if name in WHY:
-        notes.at_risk(label, f"{found}: {WHY[name]}. Processes that start now wait and sell nothing", advice)
+        notes.at_risk(label, f"{found}: {WHY[name]}", advice)
     else:
         notes.advice(label, f"{found}: pages that list a shopper's orders are slow", advice)
 

@@ -82,6 +82,14 @@ async def check_ledger(hello: Document) -> list[Finding]:
         notes.advice(
             "replica set", "can't be checked through mongos", "run the doctor against each shard's replica set too"
         )
+    elif not hello.get("isWritablePrimary"):
+        notes.at_risk(
+            "no primary",
+            f"{hello.get('me', 'the server')} is not one, and MONGODB_URL names no other: no order can be confirmed "
+            "(promise 3)",
+            "take directConnection out of MONGODB_URL and name all members: mongodb://a,b,c/flashdrop?replicaSet=rs0",
+        )
+        return notes.findings
     else:
         await _replica_set(hello, notes)
     _write_concern(notes)
@@ -120,6 +128,12 @@ async def _server(notes: Notes) -> None:
 
 
 async def _replica_set(hello: Document, notes: Notes) -> None:
+    if mongo().options.direct_connection:
+        notes.advice(
+            "directConnection",
+            f"only {hello.get('me')} is asked, whoever is the primary: after a failover nothing is confirmed",
+            "take directConnection out of MONGODB_URL and name all members: mongodb://a,b,c/flashdrop?replicaSet=rs0",
+        )
     data, arbiters = hello.get("hosts", []) + hello.get("passives", []), hello.get("arbiters", [])
     found = f"{hello['setName']}: {len(data)} of its members hold data"
     if len(data) < ENOUGH_MEMBERS:

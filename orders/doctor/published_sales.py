@@ -53,8 +53,8 @@ async def _worker(published: int, notes: Notes) -> None:
     if left < 0 and published:
         return notes.at_risk(
             "worker",
-            f"none has completed a round for {HEARTBEAT_SECONDS} s, with {published} sales published: a unit that a "
-            "lost process held stays taken, and a lost gate stays lost (promise 4: within seconds)",
+            f"none has completed a round for {HEARTBEAT_SECONDS} s (published sales: {published}): a unit that a lost "
+            "process held stays taken, and a lost gate stays lost (promise 4: within seconds)",
             START_WORKER,
         )
     if left < 0:

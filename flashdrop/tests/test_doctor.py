@@ -426,6 +426,23 @@ def test_an_index_that_is_not_as_it_should_be(mine: Config, change: Change, expe
 
 
 @pytest.mark.usefixtures("own_indexes")
+def test_indexes_that_were_made_in_another_order(mine: Config) -> None:
+    async def drop_and_make_again() -> None:
+        await collection("orders").drop_index("shopper_within_limit")
+        await ensure_indexes()
+
+    async def follow_the_advice() -> None:
+        await drop_an_index()
+        await ensure_indexes()
+
+    name = "orders, which comes first"
+    loops.run(drop_and_make_again)
+    expect(found(mine), Area.INDEXES, Expected(name, ADVICE, "taken for a stale gate", "every sale is paused"))
+    loops.run(follow_the_advice)
+    assert name not in {finding.name for finding in found(mine)}
+
+
+@pytest.mark.usefixtures("own_indexes")
 @pytest.mark.parametrize("change", [make_it_not_unique, filter_it_otherwise, call_it_otherwise])
 def test_no_process_can_start_beside_such_an_index(mine: Config, change: Change) -> None:
     """As the finding says: `ensure_indexes` refuses."""

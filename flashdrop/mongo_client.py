@@ -11,11 +11,12 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
+from pymongo.uri_parser import parse_uri
 
 from flashdrop.config import config
 from flashdrop.loops import PerLoop
 
-__all__ = ["Collection", "Document", "PyMongoError", "collection", "database", "mongo", "within"]
+__all__ = ["Collection", "Document", "PyMongoError", "collection", "database", "members_say", "mongo", "within"]
 
 T = TypeVar("T")
 Document = dict[str, Any]
@@ -66,6 +67,31 @@ def database() -> AsyncDatabase[Document]:
 def collection(name: str) -> Collection:
     """One collection of the ledger, with durable writes."""
     return database()[name]
+
+
+async def members_say(url: str) -> dict[str, Document | str]:
+    """What each member that the address names says of itself (`hello`), asked directly; its failure as text.
+
+    For telling why a client finds no primary: it is not told which servers answer but can't be used.
+
+    Raises:
+        pymongo.errors.PyMongoError: the address can't be understood.
+    """
+    parsed = parse_uri(url, warn=False)
+    tls = {name: value for name, value in parsed["options"].items() if name.lower().startswith("tls")}
+
+    async def say(host: str, port: int | None) -> tuple[str, Document | str]:
+        client: Client = AsyncMongoClient(
+            host, port, directConnection=True, serverSelectionTimeoutMS=CONNECT_MS, socketTimeoutMS=CONNECT_MS, **tls
+        )
+        try:
+            return f"{host}:{port}", await client.admin.command("hello")
+        except PyMongoError as error:
+            return f"{host}:{port}", str(error)
+        finally:
+            await client.close()
+
+    return dict(await asyncio.gather(*(say(host, port) for host, port in parsed["nodelist"])))
 
 
 _late: set[asyncio.Task[Any]] = set()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 
-from pymongo import ASCENDING, DESCENDING
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
@@ -25,6 +25,34 @@ DUPLICATE_KEY = 11000
 # Shopper id, order id, units and slots.
 Holding = tuple[str, str, tuple[int, ...], tuple[int, ...]]
 MAX_LISTED = 200
+
+INDEXES = (
+    # The shopper comes first so that the same index finds a shopper's orders. This index comes first because MongoDB
+    # names the first one that refuses: who has bought already is told so, not that their unit is gone.
+    IndexModel(
+        [("shopper", ASCENDING), ("sale", ASCENDING), ("slots", ASCENDING)],
+        unique=True,
+        partialFilterExpression={"slots": {"$exists": True}},
+        name="shopper_within_limit",
+    ),
+    IndexModel(
+        [("sale", ASCENDING), ("units", ASCENDING)],
+        unique=True,
+        partialFilterExpression={"units": {"$exists": True}},
+        name="unit_sold_once",
+    ),
+    IndexModel(
+        [("shopper", ASCENDING), ("key", ASCENDING)],
+        unique=True,
+        partialFilterExpression={"key": {"$exists": True}},
+        name="key_used_once",
+    ),
+    IndexModel(
+        [("shopper", ASCENDING), ("given_up_at", DESCENDING)],
+        partialFilterExpression={"given_up_at": {"$exists": True}},
+        name="given_up_by_shopper",
+    ),
+)
 
 
 class Insertion(Enum):
@@ -55,31 +83,23 @@ def _orders() -> Collection:
 
 async def ensure_indexes() -> None:
     """Create the indexes where they are missing. Safe to repeat, and from several processes at once."""
-    # The shopper comes first so that the same index finds a shopper's orders. This index comes first because MongoDB
-    # names the first one that refuses: who has bought already is told so, not that their unit is gone.
-    await _orders().create_index(
-        [("shopper", ASCENDING), ("sale", ASCENDING), ("slots", ASCENDING)],
-        unique=True,
-        partialFilterExpression={"slots": {"$exists": True}},
-        name="shopper_within_limit",
-    )
-    await _orders().create_index(
-        [("sale", ASCENDING), ("units", ASCENDING)],
-        unique=True,
-        partialFilterExpression={"units": {"$exists": True}},
-        name="unit_sold_once",
-    )
-    await _orders().create_index(
-        [("shopper", ASCENDING), ("key", ASCENDING)],
-        unique=True,
-        partialFilterExpression={"key": {"$exists": True}},
-        name="key_used_once",
-    )
-    await _orders().create_index(
-        [("shopper", ASCENDING), ("given_up_at", DESCENDING)],
-        partialFilterExpression={"given_up_at": {"$exists": True}},
-        name="given_up_by_shopper",
-    )
+    for index in INDEXES:
+        await _orders().create_indexes([index])
+
+
+async def indexes() -> list[Document]:
+    """The indexes that are there, as MongoDB lists them; none when there is no collection yet."""
+    return [dict(index) async for index in await _orders().list_indexes()]
+
+
+async def try_reading_and_writing() -> None:
+    """Do what an order needs of the ledger, on an order that does not exist, so that nothing is left behind.
+
+    A write that changes nothing still needs the primary, the right to write, and a majority that has all before it.
+    """
+    nobody = {"_id": ""}
+    await _orders().find_one(nobody)
+    await _orders().update_one(nobody, {"$set": {"sale": ""}})
 
 
 @timed("mongodb")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, fields
 
-from pymongo import ASCENDING, ReturnDocument
+from pymongo import ASCENDING, IndexModel, ReturnDocument
 
 from flashdrop.metrics import timed
 from flashdrop.mongo_client import Collection, Document, collection
@@ -16,6 +16,7 @@ from sales.published import PublishedSale, SaleSettings
 
 SETTINGS = tuple(field.name for field in fields(SaleSettings) if field.name != "id")
 FIRST_EPOCH = 1
+INDEXES = (IndexModel([("sku", ASCENDING)], unique=True, name="sku"),)
 
 
 def _sales() -> Collection:
@@ -24,7 +25,12 @@ def _sales() -> Collection:
 
 async def ensure_indexes() -> None:
     """Create the collection's indexes where they are missing. Safe to repeat, and to run from several processes."""
-    await _sales().create_index([("sku", ASCENDING)], unique=True, name="sku")
+    await _sales().create_indexes(list(INDEXES))
+
+
+async def indexes() -> list[Document]:
+    """The indexes that are there, as MongoDB lists them; none when there is no collection yet."""
+    return [dict(index) async for index in await _sales().list_indexes()]
 
 
 @timed("mongodb")

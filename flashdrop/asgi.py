@@ -16,6 +16,7 @@ from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E40
 
 from flashdrop import loops, metrics  # noqa: E402
 from flashdrop.lean import AsgiApp, LeanHandler, Receive, Scope, Send  # noqa: E402
+from flashdrop.sampling import sampler  # noqa: E402
 from flashdrop.urls import websocket_urlpatterns  # noqa: E402
 from orders.indexes import index_guard  # noqa: E402
 from sales.board import current_board  # noqa: E402
@@ -30,6 +31,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             metrics.publisher()
+            sampler()
             index_guard()
             await current_board()
             _settle_memory()

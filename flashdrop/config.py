@@ -31,6 +31,7 @@ class Config:
     host: str
     port: int
     web_workers: int
+    worker_metrics_port: int
     redis_url: str
     mongodb_url: str
     database_url: str
@@ -79,6 +80,7 @@ def read_config() -> Config:
         host=env.str("HOST", "127.0.0.1"),
         port=env.int("PORT", 8000, validate=validate.Range(min=1, max=65535)),
         web_workers=env.int("WEB_WORKERS", 2, validate=validate.Range(min=1, max=256)),
+        worker_metrics_port=env.int("WORKER_METRICS_PORT", 0, validate=validate.Range(min=0, max=65535)),
         redis_url=env.str(
             "REDIS_URL",
             "redis://127.0.0.1:6379/0",

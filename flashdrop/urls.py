@@ -10,14 +10,18 @@ from django_prometheus.exports import ExportToDjangoView
 import orders.urls
 import sales.urls
 from flashdrop import metrics
+from flashdrop.sampling import sales_on_show, sample
 from flashdrop.static import static_file
 from sales import health
+from sales.board import current_board
 
 
 async def export_metrics(request: HttpRequest) -> HttpResponse:
     """`/metrics`: what all processes of this host have published."""
+    sample()
     metrics.publish()  # on the loop's thread, like the noting
     response: HttpResponse = await sync_to_async(ExportToDjangoView)(request)
+    response.content += sales_on_show(await current_board())
     return response
 
 

@@ -17,6 +17,7 @@ from pymongo import ASCENDING, DESCENDING
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
+from flashdrop.metrics import timed
 from flashdrop.mongo_client import Collection, Document, collection
 from orders.order import Order, OrderStatus
 
@@ -81,6 +82,7 @@ async def ensure_indexes() -> None:
     )
 
 
+@timed("mongodb")
 async def insert(orders: Sequence[Order], created_at: datetime) -> list[Insertion]:
     """Write `orders`, all that can be, in one round trip. Not atomic as a whole; each order is. One result for each."""
     results = [Insertion.WRITTEN] * len(orders)
@@ -97,6 +99,7 @@ async def insert(orders: Sequence[Order], created_at: datetime) -> list[Insertio
     return results
 
 
+@timed("mongodb")
 async def give_up(order: Order, at: datetime) -> Order:
     """Make sure that a pending order can never be confirmed: a `released` document takes its id, unless the order got
     there first. Returns the order as the ledger now has it.
@@ -115,18 +118,21 @@ async def give_up(order: Order, at: datetime) -> Order:
     return _from_document(document)
 
 
+@timed("mongodb")
 async def find(order_ids: Sequence[str]) -> dict[str, Order]:
     """Orders by id; ids that the ledger doesn't have are missing."""
     cursor = _orders().find({"_id": {"$in": list(order_ids)}})
     return {document["_id"]: _from_document(document) async for document in cursor}
 
 
+@timed("mongodb")
 async def of_shopper(shopper_id: str) -> list[Order]:
     """A shopper's orders in all sales, newest first, at most `MAX_LISTED`."""
     cursor = _of_shoppers({"shopper": shopper_id}).sort([("reserved_at", DESCENDING)]).limit(MAX_LISTED)
     return [_from_document(document) async for document in cursor]
 
 
+@timed("mongodb")
 async def of_shoppers_in(sale_id: str, shopper_ids: Sequence[str]) -> list[list[Order]]:
     """The orders of each shopper in one sale, newest first. One round trip for all."""
     found: dict[str, list[Order]] = {shopper_id: [] for shopper_id in shopper_ids}
@@ -150,6 +156,7 @@ async def holdings(sale_id: str) -> AsyncIterator[Holding]:
         yield row["shopper"], row["_id"], tuple(row["units"]), tuple(row["slots"])
 
 
+@timed("mongodb")
 async def tally(sale_id: str) -> Tally:
     """Orders and units that the ledger holds as sold."""
     cursor = await _orders().aggregate(
@@ -162,12 +169,14 @@ async def tally(sale_id: str) -> Tally:
     return Tally(rows[0]["orders"], rows[0]["units"]) if rows else Tally(0, 0)
 
 
+@timed("mongodb")
 async def units_above(sale_id: str, stock: int) -> list[tuple[str, int]]:
     """Sold units numbered above `stock`, which promise 1 forbids: pairs of order id and unit."""
     cursor = _orders().find({"sale": sale_id, "units": {"$gt": stock}}, {"units": 1}).limit(MAX_LISTED)
     return [(row["_id"], unit) async for row in cursor for unit in row["units"] if unit > stock]
 
 
+@timed("mongodb")
 async def doubly_sold(sale_id: str) -> list[tuple[int, list[str]]]:
     """Units that more than one order holds, with the orders: what the unique index forbids, counted without it."""
     cursor = await _orders().aggregate(
@@ -183,6 +192,7 @@ async def doubly_sold(sale_id: str) -> list[tuple[int, list[str]]]:
     return [(row["_id"], row["orders"]) async for row in cursor]
 
 
+@timed("mongodb")
 async def over_limit(sale_id: str, limit: int) -> list[tuple[str, int]]:
     """Shoppers who hold more than `limit` units, or one of their allowed purchases twice, with how many they hold."""
     cursor = await _orders().aggregate(

@@ -104,6 +104,7 @@ async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None, att
     wish = Wish(
         order_id, shopper.id, quantity, shopper.is_guest, context_of(sku, shopper.name, shopper.session_id, key_digest)
     )
+    started = perf_counter()
     try:
         answer = await reservations().submit(sale, wish)
     except Overloaded:
@@ -111,6 +112,7 @@ async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None, att
     except (RedisError, TimeoutError):
         # Whether a unit was reserved is unknown; if so the worker confirms it, and a retry with the key finds it.
         return _REFUSED[Refusal.NOT_READY]
+    metrics.observe_step("reserve", perf_counter() - started)
     if answer.verdict is Verdict.GRANTED:
         assert answer.reservation is not None
         return await _confirm(shopper, answer.reservation, is_new=True)
@@ -123,6 +125,7 @@ async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None, att
 
 
 async def _confirm(shopper: Shopper, reservation: Reservation, is_new: bool) -> Placement:
+    started = perf_counter()
     try:
         settled = await confirmations().submit(reservation)
     except (PyMongoError, Overloaded, TimeoutError) as error:
@@ -132,6 +135,7 @@ async def _confirm(shopper: Shopper, reservation: Reservation, is_new: bool) -> 
         # The reservation stands, whatever failed: anything but "pending" would be a guess.
         log.exception("order %s stays pending", reservation.order_id)
         return Placed(pending_order(reservation), is_new)
+    metrics.observe_step("confirm", perf_counter() - started)
     match settled.outcome:
         case Outcome.CONFIRMED | Outcome.UNKNOWN | Outcome.BEYOND_SETTINGS:
             return _told(shopper, settled.order, len(reservation.units), is_new)
@@ -221,6 +225,11 @@ class Reservations:
             )
         return batcher.submit(wish)
 
+    @property
+    def waiting(self) -> int:
+        """Purchases that no batch has taken yet."""
+        return sum(batcher.waiting for batcher in self._batchers.values())
+
     async def drain(self) -> None:
         """Wait for every batch under way."""
         for batcher in self._batchers.values():
@@ -229,10 +238,7 @@ class Reservations:
     def _flush_for(self, sale_id: str) -> Callable[[list[Wish]], Awaitable[list[Answer]]]:
         async def flush(batch: list[Wish]) -> list[Answer]:
             metrics.BATCH_SIZE.labels("reserve").observe(len(batch))
-            started = perf_counter()
-            answers = await stock.reserve(redis(), sale_id, self._sales[sale_id].epoch, batch)
-            metrics.STORE_SECONDS.labels("reserve").observe(perf_counter() - started)
-            return answers
+            return await stock.reserve(redis(), sale_id, self._sales[sale_id].epoch, batch)
 
         return flush
 

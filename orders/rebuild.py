@@ -14,6 +14,7 @@ from time import perf_counter
 
 from redis.asyncio.lock import Lock
 
+from flashdrop import metrics
 from flashdrop.redis_client import RedisError, redis
 from orders import ledger
 from orders.recovery import finish_pending
@@ -51,9 +52,14 @@ async def rebuild(sale: PublishedSale, on_progress: Callable[[int, int], None] =
     lease = stock.rebuild_lease(redis(), sale.id)
     if not await lease.acquire():
         raise RebuildImpossible(f"sale {sale.sku}: somebody else is rebuilding it")
+    outcome = "failed"
     try:
-        return await _rebuild(sale, lease, on_progress)
+        result = await _rebuild(sale, lease, on_progress)
+        outcome = "in_force" if result.took_effect else "superseded"
+        metrics.REBUILD_SECONDS.observe(result.seconds)
+        return result
     finally:
+        metrics.REBUILDS.labels(outcome).inc()
         with contextlib.suppress(RedisError):
             await lease.release()
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from flashdrop.redis_client import redis
 from orders import ledger
@@ -40,6 +40,8 @@ class Drift:
 
     forgotten: int
     stranded: int
+    confirmed: int = field(default=0, compare=False)
+    """Units that the ledger holds, for whoever watches."""
 
 
 async def measure(sale: PublishedSale) -> Drift:
@@ -52,10 +54,11 @@ async def measure(sale: PublishedSale) -> Drift:
     held = await stock.held(redis(), sale.id)
     after = await ledger.tally(sale.id)
     if held is None:
-        return Drift(0, 0)
+        return Drift(0, 0, after.units)
     return Drift(
         forgotten=max(0, before.units - held.issued),
         stranded=max(0, held.issued - held.pending - after.units),
+        confirmed=after.units,
     )
 
 
@@ -74,8 +77,8 @@ class Reconciler:
     def __init__(self) -> None:
         self._watches: dict[str, _Watch] = {}
 
-    async def look_at(self, sale: PublishedSale, levels: Levels | None = None) -> None:
-        """Measure when it is this sale's turn, and act on what is certain.
+    async def look_at(self, sale: PublishedSale, levels: Levels | None = None) -> Drift | None:
+        """Measure when it is this sale's turn, and act on what is certain. Gives what it found; None: not looked.
 
         `levels` are the gate's units issued and entries pending: while they stay as they were when all was in order,
         nothing is counted.
@@ -83,10 +86,10 @@ class Reconciler:
         watch = self._watches.setdefault(sale.id, _Watch())
         started = time.monotonic()
         if started < watch.next_look_at:
-            return
+            return None
         has_moved = levels is None or levels != watch.in_order_at
         if not has_moved and started < watch.looked_at + UNMOVED_SECONDS:
-            return
+            return None
         drift = await measure(sale)
         ended = watch.looked_at = time.monotonic()
         pause = (ended - started) * len(self._watches) / SHARE_OF_TIME
@@ -102,3 +105,4 @@ class Reconciler:
             log.error("sale %s: the gate disagrees with the ledger (%s); rebuilding it", sale.sku, drift)
             await rebuild(sale)
             watch.stranded_since = None
+        return drift

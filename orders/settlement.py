@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum, auto
-from time import perf_counter
 from typing import NamedTuple
 
 from flashdrop import metrics
@@ -74,9 +73,7 @@ async def settle(reservations: Sequence[Reservation], sales: Mapping[str, Publis
     covered = await _covered_by_settings(reservations, sales)
     written_at = datetime.now(UTC)
     chosen = [place for place, is_covered in enumerate(covered) if is_covered]
-    started = perf_counter()
     insertions = await ledger.insert([orders[place] for place in chosen], written_at) if chosen else []
-    metrics.STORE_SECONDS.labels("insert_orders").observe(perf_counter() - started)
     taken_ids = [orders[place].id for place, done in zip(chosen, insertions, strict=True) if done is Insertion.ID_TAKEN]
     standing = await ledger.find(taken_ids) if taken_ids else {}
 

@@ -21,6 +21,7 @@ from flashdrop.redis_client import RedisError, redis
 from orders.rebuild import RebuildImpossible, rebuild
 from orders.reconciliation import Reconciler
 from orders.recovery import finish_pending
+from orders.telemetry import Telemetry
 from sales import backoffice, catalogue, publishing, stock
 from sales.backoffice import LedgerAway
 from sales.gate import Levels
@@ -39,6 +40,7 @@ class Worker:
 
     def __init__(self) -> None:
         self.stop = asyncio.Event()
+        self.telemetry = Telemetry()
         self._reconciler = Reconciler()
 
     async def run(self) -> None:
@@ -66,6 +68,7 @@ class Worker:
         pending = await stock.pending_counts(redis(), sale_ids)
         for sale, level, run_id, entries in zip(sales, levels, run_ids, pending, strict=True):
             await self._attempt(f"sale {sale.sku}", partial(self._tend, sale, level, now, run_id, entries))
+        self.telemetry.ended_round(sales)
         await redis().set(WORKER_HEARTBEAT, to_ms(datetime.now(UTC)), ex=HEARTBEAT_SECONDS)
 
     async def _tend(self, sale: PublishedSale, levels: Levels, now: datetime, run_id: str, pending: int) -> None:
@@ -78,11 +81,15 @@ class Worker:
             return
         if levels.version < sale.version:
             await publishing.put_in_force(sale)
+        oldest = await stock.pending(redis(), sale.id, count=1) if pending else []
+        self.telemetry.saw(sale, levels, pending, oldest[0].reserved_at if oldest else None, now)
         if pending:
             await finish_pending(sale, before=now - timedelta(seconds=GRACE_SECONDS))
         if levels.available != sale.available:
             await catalogue.set_available(sale.id, levels.available)
-        await self._reconciler.look_at(sale, (levels.issued, pending))
+        drift = await self._reconciler.look_at(sale, (levels.issued, pending))
+        if drift is not None:
+            self.telemetry.measured(sale, drift)
 
     async def _attempt(self, what: str, step: Callable[[], Awaitable[object]]) -> None:
         try:

@@ -10,6 +10,7 @@ from dataclasses import asdict, fields
 
 from pymongo import ASCENDING, ReturnDocument
 
+from flashdrop.metrics import timed
 from flashdrop.mongo_client import Collection, Document, collection
 from sales.published import PublishedSale, SaleSettings
 
@@ -26,6 +27,7 @@ async def ensure_indexes() -> None:
     await _sales().create_index([("sku", ASCENDING)], unique=True, name="sku")
 
 
+@timed("mongodb")
 async def save(settings: SaleSettings) -> PublishedSale:
     """Store `settings` under a new version. Version 1 means that nothing of this sale was there before.
 
@@ -49,23 +51,27 @@ async def save(settings: SaleSettings) -> PublishedSale:
     return _from_document(document)
 
 
+@timed("mongodb")
 async def get(sale_id: str) -> PublishedSale | None:
     """One sale, published or not."""
     document = await _sales().find_one({"_id": sale_id})
     return _from_document(document) if document else None
 
 
+@timed("mongodb")
 async def get_by_sku(sku: str) -> PublishedSale | None:
     """One sale by its sku, published or not."""
     document = await _sales().find_one({"sku": sku})
     return _from_document(document) if document else None
 
 
+@timed("mongodb")
 async def every() -> list[PublishedSale]:
     """All sales, withdrawn ones too, earliest window first."""
     return [_from_document(document) async for document in _sales().find().sort([("opens_at", ASCENDING), ("_id", 1)])]
 
 
+@timed("mongodb")
 async def raise_stock_to(sale: PublishedSale, units: int) -> PublishedSale | None:
     """Undo part of a lowering that went below what was sold: the stock becomes `units` under a new version.
 
@@ -80,6 +86,7 @@ async def raise_stock_to(sale: PublishedSale, units: int) -> PublishedSale | Non
     return _from_document(document) if document else None
 
 
+@timed("mongodb")
 async def raise_epoch(sale_id: str) -> PublishedSale | None:
     """Begin a rebuild: from now on only a gate loaded under the new epoch is believed. None without such a sale."""
     document = await _sales().find_one_and_update(
@@ -88,6 +95,7 @@ async def raise_epoch(sale_id: str) -> PublishedSale | None:
     return _from_document(document) if document else None
 
 
+@timed("mongodb")
 async def set_available(sale_id: str, available: int) -> None:
     """Note how many units are left, for reports."""
     await _sales().update_one({"_id": sale_id, "available": {"$ne": available}}, {"$set": {"available": available}})

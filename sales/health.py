@@ -11,6 +11,7 @@ from flashdrop.api import page
 from flashdrop.mongo_client import PyMongoError, mongo, within
 from flashdrop.redis_client import RedisError, redis
 from sales.board import STALE_SECONDS, Board, current_board
+from sales.keys import WORKER_HEARTBEAT
 from sales.showing import Phase
 
 CHECK_SECONDS = 2.0
@@ -25,11 +26,22 @@ async def healthz(request: HttpRequest) -> HttpResponseBase:
 
 @page("GET")
 async def readyz(request: HttpRequest) -> HttpResponseBase:
-    """Stores reachable and every published sale loaded; otherwise 503 with the reasons."""
+    """Stores reachable and every published sale loaded; otherwise 503 with the reasons.
+
+    A missing worker is a warning: this process sells truthfully without one, and must not be taken out of service for
+    it. What waits for a worker is what other processes have left behind.
+    """
     board = await current_board()
-    reasons = [reason for reason in await asyncio.gather(_redis_reason(), _mongo_reason()) if reason]
-    reasons += _board_reasons(board)
-    return _uncached({"status": "ready" if not reasons else "not ready", "reasons": reasons}, 503 if reasons else 200)
+    redis_reason, mongo_reason, worker_warning = await asyncio.gather(
+        _redis_reason(), _mongo_reason(), _worker_warning()
+    )
+    reasons = [reason for reason in (redis_reason, mongo_reason) if reason] + _board_reasons(board)
+    found = {
+        "status": "not ready" if reasons else "ready",
+        "reasons": reasons,
+        "warnings": [worker_warning] if worker_warning else [],
+    }
+    return _uncached(found, 503 if reasons else 200)
 
 
 def _board_reasons(board: Board) -> list[str]:
@@ -62,6 +74,15 @@ async def _mongo_reason() -> str | None:
         log.warning("MongoDB is not ready: %r", error)
         return "MongoDB does not answer"
     return None
+
+
+async def _worker_warning() -> str | None:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            is_alive = await redis().exists(WORKER_HEARTBEAT)
+    except (RedisError, TimeoutError):
+        return None  # said already
+    return None if is_alive else "no worker is running: orders that a process leaves behind wait for one"
 
 
 async def _ping_mongo() -> None:

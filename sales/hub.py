@@ -170,6 +170,7 @@ class Hub:
                 farewell.add_done_callback(self._farewells.discard)
             else:
                 viewer.offer(news)
+        metrics.count_messages(len(viewers))
 
     async def close(self) -> None:
         """Send every viewer away with "service restart", on which browsers reconnect."""

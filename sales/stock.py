@@ -18,6 +18,7 @@ from redis.asyncio.lock import Lock
 
 from flashdrop import redis_client
 from flashdrop.envelope import from_ms
+from flashdrop.metrics import timed
 from flashdrop.scripts import run_script
 from sales.gate import Answer, Held, Levels, Load, Publication, Reservation, Verdict, Wish
 from sales.keys import sale_keys
@@ -36,6 +37,7 @@ ASIDE_SECONDS = 600
 LEASE_SECONDS = 10.0
 
 
+@timed("redis")
 async def reserve(client: Redis, sale_id: str, epoch: int, wishes: Sequence[Wish]) -> list[Answer]:
     """Decide `wishes` in order. One answer each; a granted one is pending until confirmed or released."""
     # One argument for all: the client encodes each argument by itself, at more than the script's own cost.
@@ -69,6 +71,7 @@ async def reserve(client: Redis, sale_id: str, epoch: int, wishes: Sequence[Wish
     return found
 
 
+@timed("redis")
 async def confirm(client: Redis, sale_id: str, entry_ids: Sequence[str]) -> int:
     """Forget pending entries whose orders are in the ledger. Returns how many this call deleted."""
     deleted = 0
@@ -77,6 +80,7 @@ async def confirm(client: Redis, sale_id: str, entry_ids: Sequence[str]) -> int:
     return deleted
 
 
+@timed("redis")
 async def release(client: Redis, sale_id: str, held: Sequence[tuple[str, str]]) -> list[int]:
     """Put the units of `held`, pairs of shopper id and order id, back on sale. Returns how many, for each."""
     args = [part for pair in held for part in pair]
@@ -84,6 +88,7 @@ async def release(client: Redis, sale_id: str, held: Sequence[tuple[str, str]]) 
     return counts
 
 
+@timed("redis")
 async def publish(client: Redis, sale: PublishedSale, *, create: bool) -> tuple[Publication, int]:
     """Put `sale` in force if it is newer than what the gate has; `create` loads a sale nobody can have bought from.
 
@@ -96,11 +101,13 @@ async def publish(client: Redis, sale: PublishedSale, *, create: bool) -> tuple[
     return Publication(status), stock
 
 
+@timed("redis")
 async def fence(client: Redis, sale_id: str, epoch: int) -> bool:
     """Stop a gate of `epoch` or older: it answers NOT_READY until it is rebuilt under a newer one."""
     return bool(await run_script(client, "fence", [sale_keys(sale_id).sale], [epoch]))
 
 
+@timed("redis")
 async def held(client: Redis, sale_id: str) -> Held | None:
     """Units taken and units pending, of the same instant; None when the sale is not loaded or its log too long."""
     keys = sale_keys(sale_id)
@@ -108,11 +115,13 @@ async def held(client: Redis, sale_id: str) -> Held | None:
     return Held(issued, pending_units) if issued >= 0 else None
 
 
+@timed("redis")
 async def run_ids(client: Redis, sale_ids: Sequence[str]) -> list[str]:
     """The run of the server that holds each sale's gate now."""
     return await redis_client.run_ids(client, [sale_keys(sale_id).sale for sale_id in sale_ids])
 
 
+@timed("redis")
 async def levels(client: Redis, sale_ids: Sequence[str]) -> tuple[datetime, list[Levels]]:
     """The gate's clock, and the levels of each sale, in one round trip for all of them."""
     async with client.pipeline(transaction=False) as pipe:
@@ -125,6 +134,7 @@ async def levels(client: Redis, sale_ids: Sequence[str]) -> tuple[datetime, list
     ]
 
 
+@timed("redis")
 async def pending(
     client: Redis, sale_id: str, *, before: datetime | None = None, count: int = 500, after: str = "-"
 ) -> list[Reservation]:
@@ -134,18 +144,21 @@ async def pending(
     return await _entries(client, sale_id, first, last, count)
 
 
+@timed("redis")
 async def pending_entry(client: Redis, sale_id: str, entry_id: str) -> Reservation | None:
     """The pending reservation at `entry_id`, None once it is settled."""
     entries = await _entries(client, sale_id, entry_id, entry_id, 1)
     return entries[0] if entries else None
 
 
+@timed("redis")
 async def pending_count(client: Redis, sale_id: str) -> int:
     """Reservations not yet settled."""
     length: int = await client.xlen(sale_keys(sale_id).pending)
     return length
 
 
+@timed("redis")
 async def pending_counts(client: Redis, sale_ids: Sequence[str]) -> list[int]:
     """`pending_count` of each sale, in one round trip for all of them."""
     async with client.pipeline(transaction=False) as pipe:
@@ -155,6 +168,7 @@ async def pending_counts(client: Redis, sale_ids: Sequence[str]) -> list[int]:
     return counts
 
 
+@timed("redis")
 async def held_by(client: Redis, questions: Sequence[ShopperInSale]) -> list[list[tuple[str, str]]]:
     """What the gate has of each shopper in each sale: pairs of order id and entry id. One round trip for all."""
     async with client.pipeline(transaction=False) as pipe:
@@ -165,6 +179,7 @@ async def held_by(client: Redis, questions: Sequence[ShopperInSale]) -> list[lis
     return [[(order_id, entry_id) for order_id, _, _, entry_id in mine] for mine in parts]
 
 
+@timed("redis")
 async def pending_of(client: Redis, questions: Sequence[ShopperInSale]) -> list[list[Reservation]]:
     """The reservations of each shopper in each sale that are still in the log. At most two round trips for all."""
     held = await held_by(client, questions)
@@ -184,6 +199,7 @@ async def pending_of(client: Redis, questions: Sequence[ShopperInSale]) -> list[
     return found
 
 
+@timed("redis")
 async def load(
     client: Redis,
     sale: PublishedSale,

@@ -22,6 +22,7 @@ MALFORMED = {
     "DEBUG": "perhaps",
     "PORT": "eighty",
     "WEB_WORKERS": "0",
+    "WORKER_METRICS_PORT": "-1",
     "REDIS_URL": "",
     "MONGODB_URL": " ",
     "DATABASE_URL": "",

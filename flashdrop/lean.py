@@ -40,6 +40,8 @@ MAX_BODY_BYTES = 16 * 1024
 MAX_REMEMBERED_PATHS = 4096
 MAX_REMEMBERED_PATH_LENGTH = 256
 MAX_REMEMBERED_HOSTS = 256
+# What is counted for the front page, whose route is empty: Prometheus takes an empty label for none.
+HOME = "/"
 log = logging.getLogger(__name__)
 
 
@@ -195,7 +197,7 @@ class LeanHandler:
             return None
         if not getattr(match.func, "hot", False):
             return None
-        route = Route(match.route, match.func, match.kwargs)
+        route = Route(match.route or HOME, match.func, match.kwargs)
         if len(self._routes) >= MAX_REMEMBERED_PATHS:
             self._routes.clear()
         if len(path) <= MAX_REMEMBERED_PATH_LENGTH:

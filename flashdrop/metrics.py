@@ -13,7 +13,7 @@ import platform
 import time
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from functools import cache, wraps
 from importlib.metadata import version
 from time import perf_counter
@@ -80,6 +80,22 @@ BUILD = Gauge("flashdrop_build_info", "1, by version.", ["version", "python", "d
 
 REBUILDS = Counter("flashdrop_rebuilds_total", "Rebuilds of a sale's gate, by how they ended.", ["outcome"])
 REBUILD_SECONDS = Histogram("flashdrop_rebuild_duration_seconds", "One rebuild.", buckets=REBUILD_BUCKETS)
+DRIFT = Counter(
+    "flashdrop_sale_drift_total",
+    "Times that gate and ledger were certain to disagree; each asks for a rebuild.",
+    ["sku", "kind"],
+)
+
+
+def start_at_zero(counter: Counter, values: Iterable[str]) -> None:
+    """Show a counter's labels before anything was counted: Prometheus sees no rise where nothing was before."""
+    for value in values:
+        counter.labels(value)
+
+
+start_at_zero(SOCKETS, ("opened", "dropped_slow"))
+start_at_zero(RATE_LIMITED, ("address", "shopper"))
+start_at_zero(REBUILDS, ("in_force", "superseded", "failed"))
 
 P = ParamSpec("P")
 T = TypeVar("T")

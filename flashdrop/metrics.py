@@ -87,12 +87,17 @@ DRIFT = Counter(
 )
 
 
-def start_at_zero(counter: Counter, values: Iterable[str]) -> None:
-    """Show a counter's labels before anything was counted: Prometheus sees no rise where nothing was before."""
+def start_at_zero(metric: Counter | Histogram, values: Iterable[str]) -> None:
+    """Show a metric's labels before anything was counted.
+
+    Prometheus sees no rise where nothing was before, and an opening is over between two of its looks.
+    """
     for value in values:
-        counter.labels(value)
+        metric.labels(value)
 
 
+start_at_zero(ORDER_STEP_SECONDS, ("reserve", "confirm"))
+start_at_zero(BATCH_SIZE, ("reserve", "confirm"))
 start_at_zero(SOCKETS, ("opened", "dropped_slow"))
 start_at_zero(RATE_LIMITED, ("address", "shopper"))
 start_at_zero(REBUILDS, ("in_force", "superseded", "failed"))

@@ -77,6 +77,7 @@ SALE_LIVE = Dashboard(
             "for a batch included.",
             [
                 Ask("max by (step) (step:flashdrop_order_step_duration_seconds:p50_1m)", "{{step}}, median"),
+                Ask("max by (step) (step:flashdrop_order_step_duration_seconds:p95_1m)", "{{step}}, p95"),
                 Ask("max by (step) (step:flashdrop_order_step_duration_seconds:p99_1m)", "{{step}}, p99"),
             ],
             "s",

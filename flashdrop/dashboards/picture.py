@@ -46,6 +46,8 @@ def main() -> None:
             }
             prometheus = Prometheus(stores.folder, targets, shipped_rules())
             try:
+                while not prometheus.sees_all():
+                    time.sleep(STEP_SECONDS)
                 measure_opening(stores, shop, SHOPPERS, UNITS)
                 time.sleep(AFTER_SECONDS)
                 curves = curves_of(prometheus, STOCK.asks)

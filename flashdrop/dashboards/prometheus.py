@@ -47,8 +47,13 @@ class Prometheus:
             f"--web.listen-address=127.0.0.1:{port}",
             "--log.level=warn",
         ]
+        self._targets = sum(map(len, targets.values()))
         self._server = Server("prometheus", command, folder / "prometheus.log")
         self._server.wait_until(self._is_ready, START_SECONDS)
+
+    def sees_all(self) -> bool:
+        """Whether every target answers; the first look comes some five seconds after the start."""
+        return len(self.query("up == 1")) == self._targets
 
     def stop(self) -> None:
         self._server.stop()

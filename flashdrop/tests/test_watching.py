@@ -12,13 +12,17 @@ from typing import Any
 
 import pytest
 import yaml
+from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 
 from flashdrop import metrics
 from flashdrop.config import BASE_DIR
 from flashdrop.dashboards.__main__ import DASHBOARDS, FOLDER, text_of, write
+from flashdrop.lean import LeanHandler, hot_routes
 from flashdrop.sampling import _Sales
+from orders.order import OrderStatus
+from orders.placing import Refusal
 from orders.telemetry import Telemetry
 
 DEPLOY = BASE_DIR / "deploy/prometheus"
@@ -127,6 +131,32 @@ def test_recorded_figures_are_used_and_named_level_metric_operation() -> None:
     used = set().union(*(names_in(expr) for _, expr in expressions()))
     assert set(RECORDED) - used == set()
     assert [name for name in RECORDED if not re.fullmatch(r"[a-z_]+:flashdrop_[a-z_]+:[a-z0-9_]+", name)] == []
+
+
+# It is there from the start: no rise is seen where nothing was before.
+
+
+def test_what_may_be_answered_is_counted_from_zero() -> None:
+    for outcome in (*OrderStatus, *Refusal):
+        labels = {"outcome": outcome.value.lower()}
+        assert REGISTRY.get_sample_value("flashdrop_orders_total", labels) is not None, labels
+    for name, labels in (
+        ("flashdrop_websockets_total", {"event": "dropped_slow"}),
+        ("flashdrop_rate_limited_total", {"scope": "shopper"}),
+        ("flashdrop_rebuilds_total", {"outcome": "failed"}),
+        ("flashdrop_order_step_duration_seconds_count", {"step": "confirm"}),
+        ("flashdrop_batch_size_count", {"batch": "reserve"}),
+    ):
+        assert REGISTRY.get_sample_value(name, labels) is not None, name
+
+
+def test_routes_are_shown_under_the_name_that_is_counted() -> None:
+    handler = LeanHandler(lambda *_: None)  # type: ignore[arg-type,return-value]
+    routes = set(hot_routes())
+    for path in ("/", "/api/orders", "/api/v1/products/lamp/stock", "/sales/lamp/orders", "/readyz"):
+        found = handler.route(path)
+        assert found is not None and found.name in routes, path
+    assert "/" in routes and "metrics" not in routes and not any(route.startswith("admin") for route in routes)
 
 
 # Alerts lead somewhere.

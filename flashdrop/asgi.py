@@ -15,7 +15,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
 from flashdrop import loops, metrics  # noqa: E402
-from flashdrop.lean import AsgiApp, LeanHandler, Receive, Scope, Send  # noqa: E402
+from flashdrop.lean import AsgiApp, LeanHandler, Receive, Scope, Send, hot_routes  # noqa: E402
 from flashdrop.sampling import sampler  # noqa: E402
 from flashdrop.urls import websocket_urlpatterns  # noqa: E402
 from orders.indexes import index_guard  # noqa: E402
@@ -31,6 +31,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             metrics.publisher()
+            metrics.start_at_zero(metrics.REQUEST_SECONDS, hot_routes())
             sampler()
             index_guard()
             await current_board()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ from django.http import HttpResponseBase, QueryDict
 from django.http.cookie import parse_cookie
 from django.http.multipartparser import MultiPartParserError
 from django.http.request import HttpHeaders, validate_host
-from django.urls import Resolver404, resolve
+from django.urls import Resolver404, URLPattern, URLResolver, get_resolver, resolve
 from django.utils.functional import cached_property  # without functools' lock, which costs more than most of these
 
 from flashdrop import metrics
@@ -43,6 +43,8 @@ MAX_REMEMBERED_PATH_LENGTH = 256
 MAX_REMEMBERED_HOSTS = 256
 # An answer that takes longer is worth a line in the log.
 SLOW_SECONDS = 1.0
+# What is counted for the front page, whose route is empty: Prometheus takes an empty label for none.
+HOME = "/"
 log = logging.getLogger(__name__)
 
 
@@ -209,7 +211,7 @@ class LeanHandler:
             return None
         if not getattr(match.func, "hot", False):
             return None
-        route = Route(match.route, match.func, match.kwargs)
+        route = Route(match.route or HOME, match.func, match.kwargs)
         if len(self._routes) >= MAX_REMEMBERED_PATHS:
             self._routes.clear()
         if len(path) <= MAX_REMEMBERED_PATH_LENGTH:
@@ -264,6 +266,16 @@ class LeanHandler:
         if len(self._hosts) < MAX_REMEMBERED_HOSTS:
             self._hosts.add(value)
         return True
+
+
+def hot_routes(patterns: Iterable[URLPattern | URLResolver] | None = None, prefix: str = "") -> Iterator[str]:
+    """The routes of every hot view of the URLconf, as they are counted."""
+    for pattern in get_resolver().url_patterns if patterns is None else patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from hot_routes(pattern.url_patterns, route)
+        elif getattr(pattern.callback, "hot", False):
+            yield route or HOME
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+<<<<<<< HEAD
 import logging
+=======
+>>>>>>> watch
 import os
 import platform
 import time
 from bisect import bisect_left
 from collections import defaultdict
+<<<<<<< HEAD
 from collections.abc import Callable, Coroutine
+=======
+from collections.abc import Callable, Coroutine, Iterable
+>>>>>>> watch
 from functools import cache, wraps
 from importlib.metadata import version
 from time import perf_counter
@@ -84,6 +91,30 @@ BUILD = Gauge("flashdrop_build_info", "1, by version.", ["version", "python", "d
 
 REBUILDS = Counter("flashdrop_rebuilds_total", "Rebuilds of a sale's gate, by how they ended.", ["outcome"])
 REBUILD_SECONDS = Histogram("flashdrop_rebuild_duration_seconds", "One rebuild.", buckets=REBUILD_BUCKETS)
+<<<<<<< HEAD
+=======
+DRIFT = Counter(
+    "flashdrop_sale_drift_total",
+    "Times that gate and ledger were certain to disagree; each asks for a rebuild.",
+    ["sku", "kind"],
+)
+
+
+def start_at_zero(metric: Counter | Histogram, values: Iterable[str]) -> None:
+    """Show a metric's labels before anything was counted.
+
+    Prometheus sees no rise where nothing was before, and an opening is over between two of its looks.
+    """
+    for value in values:
+        metric.labels(value)
+
+
+start_at_zero(ORDER_STEP_SECONDS, ("reserve", "confirm"))
+start_at_zero(BATCH_SIZE, ("reserve", "confirm"))
+start_at_zero(SOCKETS, ("opened", "dropped_slow"))
+start_at_zero(RATE_LIMITED, ("address", "shopper"))
+start_at_zero(REBUILDS, ("in_force", "superseded", "failed"))
+>>>>>>> watch
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -139,10 +170,14 @@ def timed(store: str) -> Callable[[Callable[P, Coroutine[Any, Any, T]]], Callabl
                 outcome = "ok"
                 return result
             finally:
+<<<<<<< HEAD
                 seconds = perf_counter() - started
                 observe_store(store, operation, outcome, seconds)
                 if seconds > SLOW_SECONDS:
                     log.warning("slow store", extra={"store": store, "operation": operation, "seconds": seconds})
+=======
+                observe_store(store, operation, outcome, perf_counter() - started)
+>>>>>>> watch
 
         return asked
 

@@ -19,7 +19,7 @@ from flashdrop.redis_client import RedisError, redis
 from orders import ledger
 from orders.identity import Shopper
 from orders.indexes import indexes_ready
-from orders.order import Order, context_of, pending_order
+from orders.order import Order, OrderStatus, context_of, pending_order
 from orders.settlement import Outcome, confirmations
 from sales import stock
 from sales.board import current_board
@@ -63,6 +63,7 @@ class Refused(NamedTuple):
 Placement = Placed | Refused
 
 _REFUSED = {refusal: Refused(refusal) for refusal in Refusal}
+metrics.start_at_zero(metrics.ORDERS, [told.value.lower() for told in (*OrderStatus, *Refusal)])
 _BY_VERDICT = {
     Verdict.NOT_READY: Refusal.NOT_READY,
     Verdict.UNPUBLISHED: Refusal.PRODUCT_NOT_FOUND,

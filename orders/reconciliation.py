@@ -17,6 +17,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 
+from flashdrop import metrics
 from flashdrop.redis_client import redis
 from orders import ledger
 from orders.rebuild import rebuild
@@ -83,7 +84,11 @@ class Reconciler:
         `levels` are the gate's units issued and entries pending: while they stay as they were when all was in order,
         nothing is counted.
         """
-        watch = self._watches.setdefault(sale.id, _Watch())
+        watch = self._watches.get(sale.id)
+        if watch is None:
+            watch = self._watches[sale.id] = _Watch()
+            for kind in ("forgotten", "stranded"):
+                metrics.DRIFT.labels(sale.sku, kind)
         started = time.monotonic()
         if started < watch.next_look_at:
             return None
@@ -101,7 +106,9 @@ class Reconciler:
             watch.stranded_since = None
         stays_stranded = watch.stranded_since is not None and ended - watch.stranded_since >= STRANDED_FOR_SECONDS
         had_forgotten, watch.has_forgotten = watch.has_forgotten, bool(drift.forgotten)
-        if (drift.forgotten and had_forgotten) or stays_stranded:
+        keeps_forgetting = bool(drift.forgotten) and had_forgotten
+        if keeps_forgetting or stays_stranded:
+            metrics.DRIFT.labels(sale.sku, "forgotten" if keeps_forgetting else "stranded").inc()
             log.error("sale %s: the gate disagrees with the ledger (%s); rebuilding it", sale.sku, drift)
             await rebuild(sale)
             watch.stranded_since = None

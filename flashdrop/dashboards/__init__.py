@@ -1,0 +1,1 @@
+"""Grafana's dashboards as code: `python -m flashdrop.dashboards` writes them to `deploy/grafana/dashboards/`."""

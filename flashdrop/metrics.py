@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-<<<<<<< HEAD
 import logging
-=======
->>>>>>> watch
 import os
 import platform
 import time
 from bisect import bisect_left
 from collections import defaultdict
-<<<<<<< HEAD
-from collections.abc import Callable, Coroutine
-=======
 from collections.abc import Callable, Coroutine, Iterable
->>>>>>> watch
 from functools import cache, wraps
 from importlib.metadata import version
 from time import perf_counter
@@ -91,8 +84,6 @@ BUILD = Gauge("flashdrop_build_info", "1, by version.", ["version", "python", "d
 
 REBUILDS = Counter("flashdrop_rebuilds_total", "Rebuilds of a sale's gate, by how they ended.", ["outcome"])
 REBUILD_SECONDS = Histogram("flashdrop_rebuild_duration_seconds", "One rebuild.", buckets=REBUILD_BUCKETS)
-<<<<<<< HEAD
-=======
 DRIFT = Counter(
     "flashdrop_sale_drift_total",
     "Times that gate and ledger were certain to disagree; each asks for a rebuild.",
@@ -114,7 +105,6 @@ start_at_zero(BATCH_SIZE, ("reserve", "confirm"))
 start_at_zero(SOCKETS, ("opened", "dropped_slow"))
 start_at_zero(RATE_LIMITED, ("address", "shopper"))
 start_at_zero(REBUILDS, ("in_force", "superseded", "failed"))
->>>>>>> watch
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -170,14 +160,10 @@ def timed(store: str) -> Callable[[Callable[P, Coroutine[Any, Any, T]]], Callabl
                 outcome = "ok"
                 return result
             finally:
-<<<<<<< HEAD
                 seconds = perf_counter() - started
                 observe_store(store, operation, outcome, seconds)
                 if seconds > SLOW_SECONDS:
                     log.warning("slow store", extra={"store": store, "operation": operation, "seconds": seconds})
-=======
-                observe_store(store, operation, outcome, perf_counter() - started)
->>>>>>> watch
 
         return asked
 

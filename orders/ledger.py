@@ -87,7 +87,6 @@ async def ensure_indexes() -> None:
         await _orders().create_indexes([index])
 
 
-<<<<<<< HEAD
 async def indexes() -> list[Document]:
     """The indexes that are there, as MongoDB lists them; none when there is no collection yet."""
     return [dict(index) async for index in await _orders().list_indexes()]
@@ -103,8 +102,6 @@ async def try_reading_and_writing() -> None:
     await _orders().update_one(nobody, {"$set": {"sale": ""}})
 
 
-=======
->>>>>>> watch
 @timed("mongodb")
 async def insert(orders: Sequence[Order], created_at: datetime) -> list[Insertion]:
     """Write `orders`, all that can be, in one round trip. Not atomic as a whole; each order is. One result for each."""
@@ -149,22 +146,10 @@ async def find(order_ids: Sequence[str]) -> dict[str, Order]:
 
 
 @timed("mongodb")
-<<<<<<< HEAD
 async def of_shoppers(shopper_ids: Sequence[str], sale_id: str | None = None) -> list[list[Order]]:
     """The orders of each shopper, in one sale or in all of them, newest first, at most `MAX_LISTED` of each. One round
     trip for all.
     """
-=======
-async def of_shopper(shopper_id: str) -> list[Order]:
-    """A shopper's orders in all sales, newest first, at most `MAX_LISTED`."""
-    cursor = _of_shoppers({"shopper": shopper_id}).sort([("reserved_at", DESCENDING)]).limit(MAX_LISTED)
-    return [_from_document(document) async for document in cursor]
-
-
-@timed("mongodb")
-async def of_shoppers_in(sale_id: str, shopper_ids: Sequence[str]) -> list[list[Order]]:
-    """The orders of each shopper in one sale, newest first. One round trip for all."""
->>>>>>> watch
     found: dict[str, list[Order]] = {shopper_id: [] for shopper_id in shopper_ids}
     wanted = {"shopper": {"$in": list(found)}} | ({} if sale_id is None else {"sale": sale_id})
     async for document in _of_shoppers(wanted).sort([("reserved_at", DESCENDING)]):

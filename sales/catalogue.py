@@ -28,14 +28,11 @@ async def ensure_indexes() -> None:
     await _sales().create_indexes(list(INDEXES))
 
 
-<<<<<<< HEAD
 async def indexes() -> list[Document]:
     """The indexes that are there, as MongoDB lists them; none when there is no collection yet."""
     return [dict(index) async for index in await _sales().list_indexes()]
 
 
-=======
->>>>>>> watch
 @timed("mongodb")
 async def save(settings: SaleSettings) -> PublishedSale:
     """Store `settings` under a new version. Version 1 means that nothing of this sale was there before.

@@ -87,7 +87,8 @@ def markdown(known: dict[str, Any], docs: Path) -> str:
 
 
 def _section(name: str, one: dict[str, Any], has_plot: bool) -> Iterator[str]:
-    yield f"## {name}\n\n`make stress-{name} PROFILE={one['profile']}`: {_verdict(one)}. {_extent(one)}"
+    changed = "".join(f" {setting.upper()}={one[setting]:g}" for setting in ("scale", "stretch") if one[setting] != 1)
+    yield f"## {name}\n\n`make stress-{name} PROFILE={one['profile']}{changed}`: {_verdict(one)}. {_extent(one)}"
     if has_plot:
         yield f"![{name}: answers per second while it ran]({IMAGES}/stress-{name}.svg)"
     if one["answers"]:

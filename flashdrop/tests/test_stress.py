@@ -154,6 +154,8 @@ def summary(**changes: Any) -> dict[str, Any]:
     return {
         "scenario": "create-order",
         "profile": "load",
+        "scale": 1,
+        "stretch": 1,
         "target": "http://shop.internal",
         "sku": "secret-sku",
         "at": "2026-11-22T12:00:00.000Z",
@@ -191,12 +193,12 @@ def test_results_are_published_scenario_by_scenario(tmp_path: Path) -> None:
     page.parent.mkdir()
     page.write_text("# By hand\n")
     keep("create-order", result(), tmp_path)
-    keep("soak", result(scenario="soak", passed=False, exit_code=99), tmp_path)
+    keep("soak", result(scenario="soak", stretch=0.5, passed=False, exit_code=99), tmp_path)
     text = page.read_text()
     assert text.startswith("# By hand\n")
     assert "| [create-order](#create-order) | load | PASS | holds |" in text
     assert "| [soak](#soak) | load | **FAIL** | holds |" in text
-    assert "make stress-create-order PROFILE=load" in text
+    assert "`make stress-create-order PROFILE=load`" in text and "`make stress-soak PROFILE=load STRETCH=0.5`" in text
     assert "1,260 requests in 62 s; 30 of 40 units confirmed." in text
     assert "A pending order becomes final" not in text, "what was not tried is not shown as kept"
     assert "secret-sku" not in text and "shop.internal" not in text

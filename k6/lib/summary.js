@@ -33,6 +33,7 @@ function verdict(data, scenario) {
     scenario,
     profile: settings.profile,
     scale: settings.scale,
+    stretch: settings.stretch,
     target: settings.url,
     sku: run.sku,
     at: new Date().toISOString(),

@@ -1,10 +1,11 @@
 // A minute for CI and after each deployment: every documented endpoint, and the refusals with their codes.
 // BUY=no leaves the stock alone, for a shop that sells to real people.
 import exec from "k6/execution";
+import { sleep } from "k6";
 import { checkOrder, followUp, order, orderByForm } from "./lib/buying.js";
 import { call } from "./lib/client.js";
 import { codeOf, dataOf } from "./lib/contract.js";
-import { begin, end } from "./lib/run.js";
+import { begin, end, look } from "./lib/run.js";
 import { shoppersOf, plan, steadily } from "./lib/scenario.js";
 import { byProfile, settings } from "./lib/settings.js";
 import { shopperAt } from "./lib/shoppers.js";
@@ -13,6 +14,7 @@ import { held } from "./lib/verdict.js";
 import { checkStatus, lookAtPanel, poll, visit, watch } from "./lib/viewing.js";
 
 const BANNER_MS = 2000;
+const READY_SECONDS = 5;
 const pace = (perSecond, seconds) => steadily(perSecond, seconds, { lasts: 4 });
 const visitors = byProfile({ smoke: pace(0.5, 55), quick: pace(1, 8), load: pace(5, 115), stress: pace(20, 300) });
 const shoppers = settings.buys ? shoppersOf(visitors) : 0;
@@ -23,7 +25,7 @@ export const handleSummary = (data) => report(data, "smoke");
 
 export default async function (run) {
   call("health", "GET", "/healthz");
-  call("health", "GET", "/readyz");
+  becomesReady();
   readAll(run);
   visit(run, null);
   poll(run, null);
@@ -33,6 +35,12 @@ export default async function (run) {
   if (settings.buys) buy(run);
   await new Promise((resolve) => setTimeout(resolve, BANNER_MS));
   viewer.leave();
+}
+
+// A sale that was published this moment may not be loaded yet.
+function becomesReady() {
+  for (let second = 0; second < READY_SECONDS && look("/readyz").status !== 200; second += 1) sleep(1);
+  call("health", "GET", "/readyz");
 }
 
 function readAll(run) {

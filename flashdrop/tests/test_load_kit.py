@@ -44,6 +44,7 @@ class Ran:
 
     code: int
     summary: dict[str, Any] | None
+    page: str
     output: str
 
     @property
@@ -52,15 +53,19 @@ class Ran:
         return list(self.summary["broken"])
 
 
-@pytest.fixture
-def kit(tmp_path: Path) -> Callable[..., Awaitable[Ran]]:
+Kit = Callable[..., Awaitable[Ran]]
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Kit:
     """Run a scenario. Settings are those of `k6/lib/settings.js`."""
 
     async def work(scenario: str, url: str, sku: str = "", **settings: str) -> Ran:
-        found = {"PROFILE": "quick", "API_URL": url, "SKU": sku, "OUT": str(tmp_path)} | PATIENT | settings
+        folder = tmp_path_factory.mktemp(scenario)
+        found = {"PROFILE": "quick", "API_URL": url, "SKU": sku, "OUT": str(folder)} | PATIENT | settings
         process = await asyncio.create_subprocess_exec(
             *(k6_binary(), "run", "--quiet", "--address", "", str(SCRIPTS / f"{scenario}.js")),
-            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)} | found,
+            env={"PATH": os.environ["PATH"], "HOME": str(folder)} | found,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -69,10 +74,14 @@ def kit(tmp_path: Path) -> Callable[..., Awaitable[Ran]]:
         finally:
             if process.returncode is None:
                 process.kill()
-        summary = tmp_path / f"stress-{scenario}.json"
-        text = json.loads(summary.read_text()) if summary.exists() else None
+        summary, page = (folder / f"stress-{scenario}.{kind}" for kind in ("json", "html"))
         assert process.returncode is not None
-        return Ran(process.returncode, text, output.decode())
+        return Ran(
+            process.returncode,
+            json.loads(summary.read_text()) if summary.exists() else None,
+            page.read_text() if page.exists() else "",
+            output.decode(),
+        )
 
     return work
 
@@ -81,7 +90,7 @@ def kit(tmp_path: Path) -> Callable[..., Awaitable[Ran]]:
 
 
 async def test_each_scenario_passes_against_a_healthy_shop(
-    shop: str, publish: Publish, kit: Callable[..., Awaitable[Ran]], tmp_path: Path
+    shop: str, publish: Publish, kit: Kit, tmp_path: Path
 ) -> None:
     """All of them at once, each on a sale of its own, at a third of the `quick` profile's pace."""
     now = datetime.now(UTC)
@@ -109,8 +118,7 @@ async def test_each_scenario_passes_against_a_healthy_shop(
         assert ran.code == 0, f"{name}\n{ran.output}"
         assert ran.summary is not None and ran.summary["passed"], name
         assert "PASS" in ran.output, name
-        page = (tmp_path / f"stress-{name}.html").read_text()
-        assert "PASS" in page and "<script" not in page and "http://" not in page.replace(shop, ""), name
+        assert "PASS" in ran.page and "<script" not in ran.page and "http://" not in ran.page.replace(shop, ""), name
     by_name = {name: ran.summary or {} for name, ran in zip(names, found, strict=True)}
     # What the reports show is what happened: the ledger's count, read from outside, is the clients' own.
     for name in ("create-order", "mixed", "opening", "retry-storm", "soak"):
@@ -163,7 +171,7 @@ HOPELESS = [
 ]
 
 
-async def test_a_target_that_is_down_is_one_sentence(kit: Callable[..., Awaitable[Ran]]) -> None:
+async def test_a_target_that_is_down_is_one_sentence(kit: Kit) -> None:
     ran = await kit("create-order", f"http://127.0.0.1:{free_port()}")
     assert ran.code == ABORTED
     assert "Nothing answers at" in ran.output and "Is the shop running" in ran.output
@@ -171,7 +179,7 @@ async def test_a_target_that_is_down_is_one_sentence(kit: Callable[..., Awaitabl
 
 
 async def test_what_can_show_nothing_ends_at_once_with_a_sentence(
-    shop: str, publish: Publish, kit: Callable[..., Awaitable[Ran]], tmp_path: Path
+    shop: str, publish: Publish, kit: Kit, tmp_path: Path
 ) -> None:
     now = datetime.now(UTC)
     (tmp_path / "few").write_text("".join(f"{cookie_of(shopper())['Cookie']}\n" for _ in range(3)))
@@ -198,7 +206,7 @@ async def test_what_can_show_nothing_ends_at_once_with_a_sentence(
         assert "PASS" not in ran.output and ran.summary is None, case
 
 
-# A shop that breaks while the kit is looking.
+# A shop that breaks while the kit is looking. Most of these are under way at the same time.
 
 
 async def once_sold(url: str, sku: str) -> None:
@@ -212,76 +220,149 @@ async def once_sold(url: str, sku: str) -> None:
         await eventually(has_sold, 30)
 
 
-async def test_a_sale_that_is_paused_on_the_way_is_no_pass(
-    shop: str, publish: Publish, kit: Callable[..., Awaitable[Ran]]
-) -> None:
+async def while_it_is_paused(shop: str, kit: Kit) -> Ran:
     settings = settings_of(stock=500)
-    sale = await publish(settings)
+    sale = (await publishing.publish(settings)).sale
     await follows(shop, sale)
     run = asyncio.create_task(kit("soak", shop, sale.sku, SCALE="0.5", STRETCH="0.3"))
     await once_sold(shop, sale.sku)
     await publishing.publish(replace(settings, paused=True))
-    ran = await run
+    return await run
+
+
+async def through_a_faulty_proxy(shop: str, kit: Kit) -> Ran:
+    sale = (await publishing.publish(settings_of(stock=500))).sale
+    await follows(shop, sale)
+    async with faulty_proxy(shop, every=100) as url:
+        return await kit("create-order", url, sale.sku, STRETCH="0.4")
+
+
+async def with_a_doubled_stock(careless: CarelessShop, kit: Kit) -> Ran:
+    """The gate's stock is doubled and the ledger's unique indexes dropped while shoppers buy."""
+    run = asyncio.create_task(kit("soak", careless.url, "doubled", SCALE="2", STRETCH="0.3"))
+    await once_sold(careless.url, "doubled")
+    for name, index in careless.ledger["orders"].index_information().items():
+        if index.get("unique") and name != "_id_":
+            careless.ledger["orders"].drop_index(name)
+    (sale,) = careless.ledger["sales"].find({"sku": "doubled"})
+    careless.gate.hset(sale_keys(sale["_id"]).sale, "stock", "40")
+    return await run
+
+
+async def without_a_limit(careless: CarelessShop, kit: Kit) -> Ran:
+    return await kit("create-order", careless.url, "limitless", SCALE="0.5", STRETCH="0.2")
+
+
+async def with_a_stopped_store(careless: CarelessShop, kit: Kit) -> Ran:
+    """The ledger does not come back."""
+    short = {"SCALE": "0.5", "STRETCH": "0.2", "SETTLE_MS": "4000"}
+    run = asyncio.create_task(kit("create-order", careless.url, "stopped", **short))
+    await once_sold(careless.url, "stopped")
+    careless.mongo.kill()
+    return await run
+
+
+Broken = dict[str, asyncio.Task[Ran]]
+
+
+@pytest.fixture(scope="module")
+async def broken(shop: str, careless_shop: CarelessShop, kit: Kit) -> AsyncIterator[Broken]:
+    """The runs against broken shops, by what is broken."""
+    for sku, stock in (("doubled", 20), ("limitless", 400), ("stopped", 400)):
+        await asyncio.to_thread(careless_shop.seed, sku, stock)
+        await is_on_show(careless_shop.url, sku)
+    doubled = asyncio.create_task(with_a_doubled_stock(careless_shop, kit))
+
+    async def after(others: list[asyncio.Task[Ran]], run: Callable[..., Awaitable[Ran]]) -> Ran:
+        await asyncio.wait(others)
+        return await run(careless_shop, kit)
+
+    limitless = asyncio.create_task(after([doubled], without_a_limit))  # the indexes are gone by then
+    found = {
+        "paused": asyncio.create_task(while_it_is_paused(shop, kit)),
+        "errors": asyncio.create_task(through_a_faulty_proxy(shop, kit)),
+        "doubled": doubled,
+        "limitless": limitless,
+        "stopped": asyncio.create_task(after([doubled, limitless], with_a_stopped_store)),
+    }
+    yield found
+    for task in found.values():
+        task.cancel()
+
+
+async def test_a_sale_that_is_paused_on_the_way_is_no_pass(broken: Broken) -> None:
+    ran = await broken["paused"]
     assert ran.code == THRESHOLDS_CROSSED
     assert ran.broken == ["expected"], ran.output
     assert "FAIL: The sale stayed as this scenario needs it" in ran.output
     assert "refused as SALE_PAUSED: somebody has paused the sale" in ran.output
 
 
-async def test_one_server_error_in_a_hundred_answers_is_found(
-    shop: str, publish: Publish, kit: Callable[..., Awaitable[Ran]], faulty_proxy: Callable[..., Any]
-) -> None:
-    sale = await publish(stock=500)
-    await follows(shop, sale)
-    async with faulty_proxy(shop, every=100) as url:
-        ran = await kit("create-order", url, sale.sku, STRETCH="0.4")
+async def test_one_server_error_in_a_hundred_answers_is_found(broken: Broken) -> None:
+    ran = await broken["errors"]
     assert ran.code == THRESHOLDS_CROSSED
     assert "no_5xx" in ran.broken, ran.output
     assert "FAIL: No answer is a server error" in ran.output
     assert "answered 500: a proxy's own words" in ran.output
 
 
-@pytest.fixture
-def faulty_proxy() -> Callable[..., contextlib.AbstractAsyncContextManager[str]]:
-    """A reverse proxy that answers each n-th request to the API itself, with 500."""
+async def test_units_sold_twice_are_found(broken: Broken) -> None:
+    ran = await broken["doubled"]
+    assert ran.code == THRESHOLDS_CROSSED, ran.output
+    assert ran.broken == ["within_stock", "expected"], ran.output
+    assert "20 units confirmed above the stock" in ran.output
+    assert "the stock went from 20 to 40" in ran.output
 
-    @contextlib.asynccontextmanager
-    async def work(target: str, every: int) -> AsyncIterator[str]:
-        seen = 0
-        async with client_of(target, limits=httpx.Limits(max_connections=50), timeout=30) as client:
 
-            async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-                nonlocal seen
-                body = b""
-                while True:
-                    message = await receive()
-                    body += message.get("body", b"")
-                    if not message.get("more_body"):
-                        break
-                seen += scope["path"].startswith("/api/orders")
-                if scope["path"].startswith("/api/orders") and seen % every == 0:
-                    await send({"type": "http.response.start", "status": 500, "headers": []})
-                    await send({"type": "http.response.body", "body": b"a proxy's own words"})
-                    return
-                headers = [pair for pair in scope["headers"] if pair[0] != b"host"]
-                answer = await client.request(scope["method"], scope["path"], headers=headers, content=body)
-                kept = [pair for pair in answer.headers.raw if pair[0].lower() != b"content-encoding"]
-                kept = [pair for pair in kept if pair[0].lower() != b"content-length"]
-                await send({"type": "http.response.start", "status": answer.status_code, "headers": kept})
-                await send({"type": "http.response.body", "body": answer.content})
+async def test_a_shopper_with_two_orders_is_found(broken: Broken) -> None:
+    ran = await broken["limitless"]
+    assert ran.code == THRESHOLDS_CROSSED, ran.output
+    assert ran.broken == ["within_limit"], ran.output
+    assert "was confirmed" in ran.output and "No shopper holds more units than the limit" in ran.output
 
-            config = uvicorn.Config(application, port=free_port(), log_level="error", lifespan="off")  # type: ignore[arg-type]
-            server = uvicorn.Server(config)
-            server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-            serving = asyncio.create_task(server.serve())
-            await eventually(lambda: asyncio.sleep(0, server.started))
-            try:
-                yield f"http://127.0.0.1:{config.port}"
-            finally:
-                server.should_exit = True
-                await serving
 
-    return work
+async def test_a_store_that_stops_is_found(broken: Broken) -> None:
+    ran = await broken["stopped"]
+    assert ran.code == THRESHOLDS_CROSSED, ran.output
+    assert "settled" in ran.broken, ran.output
+
+
+@contextlib.asynccontextmanager
+async def faulty_proxy(target: str, every: int) -> AsyncIterator[str]:
+    """A reverse proxy that answers each n-th request about orders itself, with 500."""
+    seen = 0
+    async with client_of(target, limits=httpx.Limits(max_connections=50), timeout=30) as client:
+
+        async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+            nonlocal seen
+            body = b""
+            while True:
+                message = await receive()
+                body += message.get("body", b"")
+                if not message.get("more_body"):
+                    break
+            seen += scope["path"].startswith("/api/orders")
+            if scope["path"].startswith("/api/orders") and seen % every == 0:
+                await send({"type": "http.response.start", "status": 500, "headers": []})
+                await send({"type": "http.response.body", "body": b"a proxy's own words"})
+                return
+            headers = [pair for pair in scope["headers"] if pair[0] != b"host"]
+            answer = await client.request(scope["method"], scope["path"], headers=headers, content=body)
+            kept = [pair for pair in answer.headers.raw if pair[0].lower() != b"content-encoding"]
+            kept = [pair for pair in kept if pair[0].lower() != b"content-length"]
+            await send({"type": "http.response.start", "status": answer.status_code, "headers": kept})
+            await send({"type": "http.response.body", "body": answer.content})
+
+        config = uvicorn.Config(application, port=free_port(), log_level="error", lifespan="off")  # type: ignore[arg-type]
+        server = uvicorn.Server(config)
+        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        serving = asyncio.create_task(server.serve())
+        await eventually(lambda: asyncio.sleep(0, server.started))
+        try:
+            yield f"http://127.0.0.1:{config.port}"
+        finally:
+            server.should_exit = True
+            await serving
 
 
 @dataclass
@@ -353,49 +434,3 @@ async def is_on_show(url: str, sku: str) -> None:
             return False
 
         await eventually(shown, 30)
-
-
-async def test_units_sold_twice_are_found(careless_shop: CarelessShop, kit: Callable[..., Awaitable[Ran]]) -> None:
-    """The gate's stock is doubled and the ledger's unique index dropped while shoppers buy."""
-    careless_shop.seed("doubled", 20)
-    await is_on_show(careless_shop.url, "doubled")
-    run = asyncio.create_task(kit("soak", careless_shop.url, "doubled", SCALE="2", STRETCH="0.3"))
-    await once_sold(careless_shop.url, "doubled")
-    for name, index in careless_shop.ledger["orders"].index_information().items():
-        if index.get("unique") and name != "_id_":
-            careless_shop.ledger["orders"].drop_index(name)
-    (sale,) = careless_shop.ledger["sales"].find({"sku": "doubled"})
-    careless_shop.gate.hset(sale_keys(sale["_id"]).sale, "stock", "40")
-    ran = await run
-    assert ran.code == THRESHOLDS_CROSSED, ran.output
-    assert ran.broken == ["within_stock", "expected"], ran.output
-    assert "20 units confirmed above the stock" in ran.output
-    assert "the stock went from 20 to 40" in ran.output
-
-
-async def test_a_shopper_with_two_orders_is_found(
-    careless_shop: CarelessShop, kit: Callable[..., Awaitable[Ran]]
-) -> None:
-    careless_shop.seed("limitless", 400)
-    await is_on_show(careless_shop.url, "limitless")
-    for name, index in careless_shop.ledger["orders"].index_information().items():
-        if index.get("unique") and name != "_id_":
-            careless_shop.ledger["orders"].drop_index(name)
-    ran = await kit("create-order", careless_shop.url, "limitless", SCALE="0.5", STRETCH="0.2")
-    assert ran.code == THRESHOLDS_CROSSED, ran.output
-    assert ran.broken == ["within_limit"], ran.output
-    assert "was confirmed" in ran.output and "No shopper holds more units than the limit" in ran.output
-
-
-async def test_a_store_that_stops_is_found(careless_shop: CarelessShop, kit: Callable[..., Awaitable[Ran]]) -> None:
-    """Last in this module: the ledger does not come back."""
-    careless_shop.seed("stopped", 400)
-    await is_on_show(careless_shop.url, "stopped")
-    run = asyncio.create_task(
-        kit("create-order", careless_shop.url, "stopped", SCALE="0.5", STRETCH="0.2", SETTLE_MS="4000")
-    )
-    await once_sold(careless_shop.url, "stopped")
-    careless_shop.mongo.kill()
-    ran = await run
-    assert ran.code == THRESHOLDS_CROSSED, ran.output
-    assert "settled" in ran.broken, ran.output

@@ -17,7 +17,7 @@ const MOST_TO_OPENING_MS = 600_000;
 // `shoppers`: how many will buy at most; without them no units are needed.
 export function begin({ phase = "active", shoppers = 0 } = {}) {
   if (problems.length) stop(problems.join(" "));
-  const alive = get("/healthz");
+  const alive = look("/healthz");
   if (alive.status === 0) stop(`Nothing answers at ${settings.url} (${alive.error}). Is the shop running, and is API_URL right?`);
   if (alive.status !== 200) stop(`${settings.url}/healthz answers ${alive.status}: that is no shop in working order.`);
   const sku = settings.sku || onlySku();
@@ -65,7 +65,7 @@ export function end(run) {
 // The sale's status as the API has it now, with `aheadMs`: how far the shop's clock is ahead of ours. Null: no such sale.
 export function saleStatus(sku) {
   const asked = Date.now();
-  const response = get(`/api/products/${encodeURIComponent(sku)}/sale-status`);
+  const response = look(`/api/products/${encodeURIComponent(sku)}/sale-status`);
   const sale = response.status === 200 ? dataOf(response) : null;
   return sale && { ...sale, aheadMs: Date.parse(sale.serverTime) - (asked + Date.now()) / 2 };
 }
@@ -113,7 +113,7 @@ function refusePhase(asked, sale, run) {
 // The first shopper is asked for before anybody else comes: a rejected identity is one sentence, not a thousand failures.
 function refuseStrangers(run) {
   const shopper = shopperAt({ ...run, id: `${run.id}-setup` }, 0);
-  const answer = shopper ? get("/api/orders", shopper.params) : null;
+  const answer = shopper ? look("/api/orders", shopper.params) : null;
   if (answer && answer.status === 200) {
     const before = dataOf(answer).filter((order) => order.productSKU === run.sku && order.status !== "released" && order.status !== "cancelled");
     if (before.length) stop(`The first shopper of ${settings.shoppers} has bought '${run.sku}' before: mint others, with another --prefix.`);
@@ -131,11 +131,11 @@ function onlySku() {
   return stop(found.length ? `SKU is missing; ${settings.url} has ${quoted(found)}.` : `${settings.url} has no published sale.`);
 }
 
-const skus = () => (dataOf(get("/api/products")) || []).map((product) => product.sku);
+const skus = () => (dataOf(look("/api/products")) || []).map((product) => product.sku);
 const quoted = (names) => names.slice(0, 10).map((name) => `'${name}'`).join(", ");
 
 // Not judged and not counted: these look at the shop, they are not the load.
-const get = (path, params = {}) => http.get(settings.url + path, { timeout: "10s", ...params, tags: { name: "look" } });
+export const look = (path, params = {}) => http.get(settings.url + path, { timeout: "10s", ...params, tags: { name: "look" } });
 
 function stop(sentence) {
   exec.test.abort(sentence);

@@ -41,18 +41,18 @@ export function poll(run, shopper) {
 }
 
 // The banner over a websocket. Gives the viewer: `last` is the newest banner, `seen[phase]` when it first showed a phase.
+// No timer here is ever cleared: k6 1.1 then fires the next one at the moment at which the cleared one was due.
 export function watch(run, shopper) {
   const headers = { Origin: origin, ...(shopper && { Cookie: cookieHeader(shopper) }) };
   const socket = new WebSocket(`${settings.url.replace(/^http/, "ws")}/ws/sales/${run.sku}/`, null, { headers });
   const viewer = { last: null, seen: {}, failure: null, isLeaving: false, leave: null };
   const since = Date.now();
-  const impatience = setTimeout(() => {
-    viewer.failure = viewer.failure || `no banner within ${FIRST_BANNER_MS / 1000} s`;
-  }, FIRST_BANNER_MS);
   socket.onmessage = ({ data, timestamp }) => {
     const at = timestamp || Date.now();
-    if (!viewer.last) took("socket_ms", at - since);
-    clearTimeout(impatience);
+    if (!viewer.last) {
+      took("socket_ms", at - since);
+      if (at - since > FIRST_BANNER_MS) viewer.failure = `its first banner came after ${Math.round(at - since)} ms`;
+    }
     banners.add(1);
     viewer.last = checkBanner(run, data);
     if (viewer.last) viewer.seen[viewer.last.phase] = viewer.seen[viewer.last.phase] || at;
@@ -65,7 +65,6 @@ export function watch(run, shopper) {
   };
   viewer.leave = () => {
     viewer.isLeaving = true;
-    clearTimeout(impatience);
     held("socket_alive", !viewer.failure && viewer.last !== null, () => `websocket: ${viewer.failure || "no banner came"}`);
     socket.close();
   };

@@ -23,6 +23,28 @@ MOST_KINDS = 1000
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "details", "taskName"}
 
 
+class Allowance:
+    """So many lines in a second. Asked before a line is made, where there may be thousands: making one costs more."""
+
+    __slots__ = ("_left_out", "_most", "_second", "_taken")
+
+    def __init__(self, most_per_second: int = MOST_PER_SECOND) -> None:
+        self._most = most_per_second
+        self._second = self._taken = self._left_out = 0
+
+    def take(self, at: float | None = None) -> int | None:
+        """None when no line may be written now (`at`, seconds since the epoch); else how many were left out before."""
+        second = int(time.time() if at is None else at)
+        if second != self._second:
+            self._second, self._taken = second, 0
+        if self._taken >= self._most:
+            self._left_out += 1
+            return None
+        self._taken += 1
+        left_out, self._left_out = self._left_out, 0
+        return left_out
+
+
 class Flood(logging.Filter):
     """Lets through so many records of a kind in a second; the next one after that says how many were left out.
 
@@ -32,25 +54,19 @@ class Flood(logging.Filter):
     def __init__(self, most_per_second: int = MOST_PER_SECOND) -> None:
         super().__init__()
         self._most = most_per_second
-        self._kinds: dict[tuple[str, int, str], list[int]] = {}
+        self._kinds: dict[tuple[str, int, str], Allowance] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = (record.name, record.levelno, str(record.msg))
-        second = int(record.created)
-        known = self._kinds.get(kind)
-        if known is None:
+        allowance = self._kinds.get(kind)
+        if allowance is None:
             if len(self._kinds) >= MOST_KINDS:
                 self._kinds.clear()
-            known = self._kinds[kind] = [second, 0, 0]
-        if known[0] != second:
-            known[0], known[1] = second, 0
-        known[1] += 1
-        if known[1] > self._most:
-            known[2] += 1
-            return False
-        if known[2]:
-            record.left_out, known[2] = known[2], 0
-        return True
+            allowance = self._kinds[kind] = Allowance(self._most)
+        left_out = allowance.take(record.created)
+        if left_out:
+            record.left_out = left_out
+        return left_out is not None
 
 
 class Request(logging.Filter):

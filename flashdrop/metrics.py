@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Coroutine, Iterable
 from functools import cache, wraps
 from importlib.metadata import version
+from operator import add
 from time import perf_counter
 from typing import Any, ParamSpec, TypeVar
 
@@ -112,14 +113,17 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 _counts: defaultdict[Any, int] = defaultdict(int)
-# For each histogram: how many fell into each bucket, and last their sum.
+# For each histogram: how many fell into each bucket, and last their sum. For each route, method and status the same.
 _durations: defaultdict[Any, list[float]] = defaultdict(lambda: [0.0] * (len(LATENCY_BUCKETS) + 2))
+_answers: defaultdict[tuple[str, str, int], list[float]] = defaultdict(_durations.default_factory)
 
 
 def observe_request(route: str, method: str, status: int, seconds: float) -> None:
     """Note one answer. Labels come from closed sets: routes of the URLconf, known methods, HTTP statuses."""
-    _counts[_request_counter(route, method, status)] += 1
-    _observe(_request_timer(route), seconds)
+    # One look-up for both metrics: this is a thirtieth of what the quickest answer costs.
+    noted = _answers[route, method, status]
+    noted[bisect_left(LATENCY_BUCKETS, seconds)] += 1
+    noted[-1] += seconds
 
 
 def count_order(outcome: str) -> None:
@@ -178,6 +182,11 @@ def _observe(histogram: Any, seconds: float) -> None:
 
 def publish() -> None:
     """Hand what was noted to Prometheus. To be called where it is noted, on the event loop's thread."""
+    for (route, method, status), answers in _answers.items():
+        _counts[_request_counter(route, method, status)] += int(sum(answers[:-1]))
+        durations = _durations[_request_timer(route)]
+        durations[:] = map(add, durations, answers)
+    _answers.clear()
     for counter, count in _counts.items():
         counter.inc(count)
     _counts.clear()

@@ -31,8 +31,11 @@ export default async function (run) {
   visit(run, shopper);
   const viewer = watch(run, shopper);
   await until(run.opensAt - EARLY_MS + Math.random() * WITHIN_MS);
-  buy(run, shopper, index % 2 === 0);
-  await until(Date.now() + STAY_MS);
+  const answer = buy(run, shopper, index % 2 === 0);
+  // What follows is not part of the stampede: people look at their answer first.
+  await until(Date.now() + STAY_MS * (0.25 + Math.random() / 2));
+  followUp(run, shopper, answer);
+  await until(Date.now() + STAY_MS / 2);
   const opened = viewer.seen.active || viewer.seen.sold_out;
   if (opened) took("news_ms", Math.max(0, opened - run.opensAt));
   held("truthful", !viewer.last || viewer.last.phase !== "upcoming", "a banner still said that the sale had not begun, seconds after it had");
@@ -45,12 +48,10 @@ function buy(run, shopper, byForm) {
     const isEarly = Date.now() < run.opensAt + WITHIN_MS;
     const expects = ["OUT_OF_STOCK", ...(isEarly ? ["FLASH_SALE_NOT_STARTED", "400 to a form"] : [])];
     const answer = byForm ? orderByForm(run, shopper, key, expects) : order(run, shopper, { key, expects });
-    if (answer !== "FLASH_SALE_NOT_STARTED" && answer !== "400 to a form") {
-      followUp(run, shopper, answer);
-      return;
-    }
+    if (answer !== "FLASH_SALE_NOT_STARTED" && answer !== "400 to a form") return answer;
     sleep(AGAIN_SECONDS);
   }
+  return null;
 }
 
 const until = (at) => new Promise((resolve) => setTimeout(resolve, Math.max(0, at - Date.now())));

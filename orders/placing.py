@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from flashdrop import metrics
 from flashdrop.batching import Batcher, Overloaded
+from flashdrop.logs import Allowance
 from flashdrop.loops import PerLoop
 from flashdrop.mongo_client import PyMongoError, mongo
 from flashdrop.redis_client import RedisError, redis
@@ -29,6 +30,7 @@ from sales.published import PublishedSale
 RESERVE_SECONDS = 3.0
 LOOK_UP_SECONDS = 2.5
 MAX_QUANTITY = 100
+_lines = Allowance()
 log = logging.getLogger(__name__)
 
 
@@ -97,8 +99,11 @@ async def place(
 def _log_outcome(placement: Placement, outcome: str, shopper: Shopper, sku: str) -> None:
     """One line for each, without anything that says who the shopper is or lets another pass for them."""
     if isinstance(placement, Placed):
+        left_out = _lines.take()
+        if left_out is None:
+            return
         details = {"sku": sku, "order_id": placement.order.id, "shopper_id": shopper.id, "is_new": placement.is_new}
-        log.info("order %s", outcome, extra=details)
+        log.info("order %s", outcome, extra=details | ({"left_out": left_out} if left_out else {}))
     elif log.isEnabledFor(logging.DEBUG):
         log.debug("order refused: %s", outcome, extra={"sku": sku, "shopper_id": shopper.id})
 

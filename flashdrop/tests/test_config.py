@@ -15,6 +15,7 @@ import pytest
 from flashdrop.config import BASE_DIR, ConfigError, read_config
 
 EXAMPLE = BASE_DIR / ".env.example"
+REFERENCE = BASE_DIR / "docs" / "reference" / "configuration.md"
 SOURCE = (BASE_DIR / "flashdrop" / "config.py").read_text()
 NAMES = re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', SOURCE)
 MALFORMED = {
@@ -179,6 +180,12 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
 
 def test_the_example_lists_exactly_what_is_read() -> None:
     assert sorted(example()) == sorted(NAMES)
+
+
+def test_the_reference_lists_all_of_them() -> None:
+    rows = [line for line in REFERENCE.read_text().splitlines() if line.startswith("| `")]
+    listed = [name for row in rows for name in re.findall(r"`([A-Z_]+)`", row.split("|")[1])]
+    assert sorted(listed) == sorted(NAMES)
 
 
 def test_every_value_of_the_example_is_taken(environment: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ CHECK_SECONDS = 8.0
 
 
 async def examine(config: Config, clock: Clock = host_clock) -> list[Finding]:
-    """All findings, in the order of their areas. Changes nothing, raises nothing that a store could cause.
+    """All findings, in the order of their areas. Leaves nothing behind, raises nothing that a store could cause.
 
     A store that does not answer is one finding; what depends on it is left out. `clock` is this host's.
     """

@@ -17,12 +17,16 @@ from typing import Any
 from django.http import HttpResponseBase
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from flashdrop.config import config
 from flashdrop.lean import MAX_BODY_BYTES, LeanHandler, LeanRequest, Route, observe
 from flashdrop.request_id import given, header_line, remember
 from flashdrop.responses import as_wire
 
 BUSY = float("inf")
 LAST_ANSWER = b"connection: close\r\n"
+# How long a proxy may go on using the connections it holds to a worker that drains. Longer than it keeps an idle one
+# (deploy/nginx/upstream.conf: 4 s), so that it is the proxy who closes them, never we while it sends a request.
+LINGER_SECONDS = 6.0
 log = logging.getLogger(__name__)
 
 
@@ -56,6 +60,20 @@ class WireProtocol(HttpToolsProtocol):
         self._body: list[bytes] = []
         self._busy_with = HotCycle()
         self._idle_since = 0.0
+        self._is_draining = False
+
+    def shutdown(self) -> None:
+        """The server stops: the answer under way is the last. Behind a proxy an idle connection is good for one more.
+
+        Closed at once, it could cross with a request that the proxy has just sent, and must not send again.
+        """
+        if not config.trusted_proxy_count:
+            super().shutdown()
+        elif not self._is_draining:
+            self._is_draining = True
+            if self.cycle is not None:
+                self.cycle.keep_alive = False
+            self.loop.call_later(LINGER_SECONDS, super().shutdown)
 
     # The parser's callbacks, in the order in which they come.
 
@@ -79,6 +97,8 @@ class WireProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers += headers
         super().on_headers_complete()
+        if self._is_draining and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         if self._route is None:
@@ -100,6 +120,7 @@ class WireProtocol(HttpToolsProtocol):
         if (
             (self.cycle is not None and not self.cycle.response_complete)
             or self.flow.write_paused
+            or self._is_draining
             or self.expect_100_continue
             or self.root_path
             or parser.get_http_version() != "1.1"

@@ -56,16 +56,44 @@ async def test_all_that_wait_are_taken(listener: socket.socket) -> None:
     assert greetings == [b"hello"] * count
 
 
-async def test_once_closed_it_takes_nobody_and_the_listener_stays_open(listener: socket.socket) -> None:
+async def test_once_closed_it_lets_nobody_in_and_the_listener_stays_open(listener: socket.socket) -> None:
     taking = Acceptor(listener, Greeter)
     assert await greeting(listener) == b"hello"
     await taking.close()
     await taking.close()
-    with socket.create_connection(listener.getsockname()) as sock:
-        sock.settimeout(0.2)
-        with pytest.raises(TimeoutError):
-            await asyncio.to_thread(sock.recv, 16)
+    with pytest.raises(TimeoutError):
+        await asyncio.to_thread(socket.create_connection, listener.getsockname(), 0.2)
     assert listener.fileno() >= 0
+
+
+async def greeted_although_it_closes(listener: socket.socket, taking: Acceptor | None) -> int:
+    """How many of those who wait for a process that is about to close hear from it."""
+    loop = asyncio.get_running_loop()
+    if taking is not None:
+        loop.remove_reader(taking._listener)  # busy with something else until it is told to close
+    count = acceptor.AT_ONCE + 20
+    waiting = [socket.create_connection(listener.getsockname(), 5) for _ in range(count)]
+    if taking is not None:
+        await taking.close()
+    listener.close()
+    heard = 0
+    for sock in waiting:
+        try:
+            heard += await asyncio.to_thread(sock.recv, 16) == b"hello"
+        except ConnectionResetError:
+            continue
+        finally:
+            sock.close()
+    return heard
+
+
+async def test_all_that_wait_when_it_closes_are_taken(listener: socket.socket) -> None:
+    taking = Acceptor(listener, Greeter)
+    assert await greeted_although_it_closes(listener, taking) == acceptor.AT_ONCE + 20
+
+
+async def test_the_canary_that_just_closes_resets_them(listener: socket.socket) -> None:
+    assert await greeted_although_it_closes(listener, None) == 0
 
 
 async def test_without_file_descriptors_it_tries_again_and_says_so(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from conftest import Processes, Publish, client_of, cookie_of, eventually, fetch
 from flashdrop.config import BASE_DIR
 from flashdrop.embedded.process import free_port
 from flashdrop.serve import Address, AddressTaken, check_free, listening_socket, share_metrics
+from flashdrop.wire import LINGER_SECONDS
 from orders import ledger
 from sales import publishing
 
@@ -296,6 +298,10 @@ def test_sigterm_ends_the_shop_in_time_and_with_success(drain: Drain) -> None:
     assert drain.workers_left == []
 
 
+def test_without_a_proxy_idle_connections_are_not_waited_for(drain: Drain) -> None:
+    assert drain.seconds < LINGER_SECONDS
+
+
 def test_sigterm_lets_half_a_request_finish(drain: Drain) -> None:
     assert drain.slow_answer.startswith(b"HTTP/1.1 201")
 
@@ -307,6 +313,60 @@ async def test_every_order_made_while_draining_was_answered(drain: Drain) -> Non
 
 def test_sigterm_sends_viewers_away_with_service_restart(drain: Drain) -> None:
     assert drain.close_codes == [1012] * 6
+
+
+@dataclass
+class LastWords:
+    """What two connections that a proxy keeps hear from a shop that was told to end."""
+
+    before: bytes = b""
+    page: bytes = b""
+    order: bytes = b""
+    cut_after: float = 0.0
+
+
+async def last_words(web: Web) -> LastWords:
+    """Ask on kept connections after SIGTERM: a page from memory on one, an order on another; a third stays idle."""
+    found = LastWords()
+    sale = (await publishing.publish(settings_of())).sale
+    await follows(web.url, sale)
+    kept = [await asyncio.open_connection("127.0.0.1", web.port) for _ in range(3)]
+    host = f"Host: 127.0.0.1:{web.port}\r\n"
+    status = f"GET /api/products/{sale.sku}/sale-status HTTP/1.1\r\n{host}\r\n".encode()
+    for reader, writer in kept:
+        writer.write(status)
+        found.before = (await reader.readuntil(b"\r\n\r\n")).lower()
+        await reader.readexactly(int(found.before.partition(b"content-length: ")[2].split()[0]))
+    web.process.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    await asyncio.sleep(1)
+    body = f'{{"sku": "{sale.sku}"}}'
+    head = f"POST /api/orders HTTP/1.1\r\n{host}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    kept[0][1].write(status)
+    kept[1][1].write(f"{head}Cookie: {cookie_of(shopper())['Cookie']}\r\n\r\n{body}".encode())
+    for (reader, _), name in zip(kept, ("page", "order"), strict=False):
+        with contextlib.suppress(ConnectionError):
+            setattr(found, name, await asyncio.wait_for(reader.read(), 5))
+    with contextlib.suppress(ConnectionError):
+        await asyncio.wait_for(kept[2][0].read(), DRAINED_SECONDS)
+    found.cut_after = time.monotonic() - started
+    assert await asyncio.to_thread(web.process.wait, DRAINED_SECONDS) == 0
+    for _, writer in kept:
+        writer.close()
+    return found
+
+
+async def test_behind_a_proxy_kept_connections_are_good_for_one_more_request(
+    processes: Processes, migrated: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUSTED_PROXY_COUNT", "1")
+    web = Web(processes)
+    web.until_healthy()
+    found = await last_words(web)
+    assert b"connection: close" not in found.before
+    assert found.page.split(b"\r\n")[0] == b"HTTP/1.1 200 OK" and b"connection: close" in found.page.lower()
+    assert found.order.split(b"\r\n")[0] == b"HTTP/1.1 201 Created" and b"connection: close" in found.order.lower()
+    assert LINGER_SECONDS - 1 < found.cut_after < LINGER_SECONDS + 2
 
 
 @pytest.fixture

@@ -29,26 +29,10 @@ class Prometheus:
     def __init__(
         self, folder: Path, targets: Mapping[str, Sequence[str]], rules: Mapping[str, str], every: str = "500ms"
     ) -> None:
-        binary = shutil.which("prometheus")
-        if binary is None:
-            raise StoreUnavailable("prometheus is missing (apt install prometheus, then: service prometheus stop)")
-        for name, text in rules.items():
-            (folder / name).write_text(text, encoding="utf-8")
-        jobs = [{"job_name": job, "static_configs": [{"targets": list(found)}]} for job, found in targets.items()]
-        intervals = {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every}
-        settings = {"global": intervals, "rule_files": list(rules), "scrape_configs": jobs}
-        (folder / "prometheus.yml").write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
-        command = [
-            binary,
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--log.level=warn",
-        ]
         self._targets = sum(map(len, targets.values()))
-        self._server = Server("prometheus", command, folder / "prometheus.log")
+        self._server = Server("prometheus", command(folder, port, targets, rules, every), folder / "prometheus.log")
         self._server.wait_until(self._is_ready, START_SECONDS)
 
     def sees_all(self) -> bool:
@@ -98,6 +82,32 @@ class Prometheus:
                 return bool(response.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+
+def command(
+    folder: Path, port: int, targets: Mapping[str, Sequence[str]], rules: Mapping[str, str], every: str
+) -> list[str]:
+    """Write the settings of a Prometheus into `folder`; returns the command that starts it on `port`.
+
+    Raises:
+        StoreUnavailable: the binary is missing.
+    """
+    binary = shutil.which("prometheus")
+    if binary is None:
+        raise StoreUnavailable("prometheus is missing (apt install prometheus, then: service prometheus stop)")
+    for name, text in rules.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    jobs = [{"job_name": job, "static_configs": [{"targets": list(found)}]} for job, found in targets.items()]
+    intervals = {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every}
+    settings = {"global": intervals, "rule_files": list(rules), "scrape_configs": jobs}
+    (folder / "prometheus.yml").write_text(json.dumps(settings), encoding="utf-8")  # JSON is YAML
+    return [
+        binary,
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=warn",
+    ]
 
 
 def shipped_rules() -> dict[str, str]:

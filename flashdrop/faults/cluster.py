@@ -10,6 +10,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ SKEWED_CLOCK = Path(__file__).resolve().parent / "skewed_clock"
 START_SECONDS = 40.0
 SERVICE = "flashdrop"
 SENTINELS = 3
+WORKERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ TOPOLOGIES = {
 class Cluster:
     """One installation. `environment` is what its processes run under, `direct` what the suite asks the stores by."""
 
-    def __init__(self, folder: Path, topology: Topology) -> None:
+    def __init__(self, folder: Path, topology: Topology, settings: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.topology = topology
         self.mongos = [self._mongo(number) for number in range(topology.mongo_nodes)]
@@ -71,6 +73,7 @@ class Cluster:
             "ENABLE_GLOBAL_RATE_LIMITER": "0",
             "MONGODB_URL": f"mongodb://{hosts}/flashdrop?replicaSet=rs0",
             "REDIS_URL": self._redis_url(),
+            **(settings or {}),
         }
         self.environment = dict(self.direct)
         if self.mongo_proxy and self.redis_proxy:
@@ -81,7 +84,7 @@ class Cluster:
             self.environment["REDIS_URL"] = f"redis://127.0.0.1:{self.redis_proxy.port}/0"
         self.web = self._web("web")
         self.extra_web: list[Process] = []
-        self.workers = [self._manage(f"worker-{number}", "run_worker") for number in range(2)]
+        self.workers = [self._worker(f"worker-{number}") for number in range(WORKERS)]
 
     @property
     def mongo(self) -> Process:
@@ -225,6 +228,9 @@ class Cluster:
         port = free_port()
         arguments = ("serve", "--port", str(port), "--workers", "2")
         return self._manage(name, *arguments, port=port, **environment)
+
+    def _worker(self, name: str) -> Process:
+        return self._manage(name, "run_worker")
 
     def _manage(self, name: str, *arguments: str, port: int = 0, **environment: str) -> Process:
         command = [sys.executable, str(BASE_DIR / "manage.py"), *arguments]

@@ -6,8 +6,8 @@ import asyncio
 import logging
 import random
 import time
-from datetime import UTC, datetime, timedelta
 
+from flashdrop.faults.back_office import open_sale
 from flashdrop.faults.cluster import Cluster
 from flashdrop.faults.faults import Fault, Scene
 from flashdrop.faults.history import sell_before
@@ -22,7 +22,7 @@ from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import RedisError
 from orders.identity import cookie_value, sign_in
 from sales import backoffice, catalogue
-from sales.models import Sale, new_sale_id
+from sales.models import Sale
 from sales.published import PublishedSale
 
 RUSH_AT_SECONDS = 1.5
@@ -100,25 +100,12 @@ class Trial:
 
     async def _open_sale(self) -> PublishedSale:
         """Publish a sale as the admin does, and wait until every web worker shows it."""
-        now = datetime.now(UTC).replace(microsecond=0)
-        sale_id = new_sale_id()
-        row = Sale(
-            id=sale_id,
-            sku=f"sku-{sale_id}",
-            name=self._fault.name,
-            price_minor=12900,
-            stock=self._fault.stock,
-            opens_at=now - timedelta(minutes=1),
-            closes_at=now + timedelta(hours=1),
-            published=True,
-        )
-        published = await asyncio.to_thread(backoffice.save_and_publish, row)
-        assert published is not None
+        sale = await open_sale(self._fault.name, self._fault.stock)
         for web in self._cluster.webs:
             port = web.port
-            await until(lambda port=port: shows_active(port, row.sku), SHOWN_SECONDS, f"{web.name} shows the sale")  # type: ignore[misc]
+            await until(lambda port=port: shows_active(port, sale.sku), SHOWN_SECONDS, f"{web.name} shows the sale")  # type: ignore[misc]
         await asyncio.sleep(1.1)  # the other worker's turn
-        return published.sale
+        return sale
 
     async def _withdraw(self, sale: PublishedSale) -> None:
         row = await Sale.objects.aget(pk=sale.id)

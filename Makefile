@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Settings of the load kit and the endpoint benchmarks, as `make stress-mixed PROFILE=load`.
 export PROFILE API_URL SKU SHOPPERS IDENTITY SCALE STRETCH UNITS ALONE BUY DROPPED SETTLE_MS ORDER_MS READ_MS PAGE_MS CONNECTIONS DURATION
 
-.PHONY: help run test faults bench lint format clean
+.PHONY: help run test faults cluster bench lint format clean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -19,6 +19,9 @@ test: $(VENV)/.dev ## the whole suite, against real stores that it starts itself
 
 faults: $(VENV)/.dev ## every fault against real processes, with a table of what held (ARGS="--only NAME", --quick)
 	@$(BIN)/python -m flashdrop.faults $(ARGS)
+
+cluster: $(VENV)/.dev ## the shop as deployed, on loopback: nginx, 3 web hosts, 2 workers, replicated stores (ARGS=--prove: a verdict on losing each)
+	@$(BIN)/python -m flashdrop.cluster $(ARGS)
 
 bench: $(VENV)/.dev ## every figure of docs/reference/benchmarks.md in a short form; needs wrk (ARGS=--full, ARGS="--only traffic")
 	@$(BIN)/python -m flashdrop.bench $(ARGS)

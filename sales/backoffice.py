@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from asgiref.sync import sync_to_async
-from django.db import transaction
+from django.db import close_old_connections, transaction
 from pymongo.errors import DuplicateKeyError
 
 from flashdrop import loops
@@ -77,6 +77,8 @@ async def publish_outstanding() -> int:
     Raises:
         LedgerAway: the rows keep their mark.
     """
+    # No request begins here, so nobody else looks whether the connection has survived the database.
+    await sync_to_async(close_old_connections)()
     outstanding = [pk async for pk in Sale.objects.filter(needs_publishing=True).values_list("pk", flat=True)]
     for pk in outstanding:
         try:

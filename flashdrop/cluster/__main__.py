@@ -93,7 +93,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--prove", action="store_true", help="sell through nginx while each kind of process is killed")
     parser.add_argument("--shoppers", type=int, default=10_000)
     parser.add_argument("--units", type=int, default=5_000)
-    parser.add_argument("--spread", type=float, default=60.0, metavar="SECONDS", help="over which the shoppers come")
+    parser.add_argument("--spread", type=float, default=100.0, metavar="SECONDS", help="over which the shoppers come")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--port", type=int, default=0, help="nginx's; any that is free when left out")
     parser.add_argument("--logs", type=Path, metavar="FOLDER", help="keep the processes' logs there")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable
 
 from flashdrop.cluster.installation import Installation
@@ -112,14 +113,17 @@ LOSSES: tuple[Loss, ...] = (
 
 def losses_of_each_kind(shoppers: int, units: int, spread: float, say: Callable[[str], None]) -> Fault:
     """All of `LOSSES`, one after another, as one fault with a storm of `shoppers` around it for `spread` seconds."""
+    from orders.ledger import tally  # Django's settings are there by now
 
     async def strike(scene: Scene) -> None:
         cluster = scene.cluster
         assert isinstance(cluster, Installation)
         for loss in LOSSES:
-            say(f"lost: {' '.join((loss.__doc__ or '').split())}")
+            started, before = time.monotonic(), (await tally(scene.sale.id)).units
             await loss(cluster)
             await asyncio.sleep(BETWEEN_SECONDS)
+            sold = (await tally(scene.sale.id)).units - before
+            say(f"{time.monotonic() - started:4.1f} s, {sold:>5,} units sold: {' '.join((loss.__doc__ or '').split())}")
 
     return Fault(
         name="each-kind-lost",
@@ -134,6 +138,7 @@ def losses_of_each_kind(shoppers: int, units: int, spread: float, say: Callable[
         spread=spread,
         moves_window=False,
         sold_before=0,
+        is_rush=False,
     )
 
 

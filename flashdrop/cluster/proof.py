@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import django
 
@@ -11,11 +11,11 @@ django.setup()  # the installation's settings are in the environment by now
 
 from django.core.management import call_command  # noqa: E402
 
-from flashdrop.cluster.installation import Installation  # noqa: E402
+from flashdrop.cluster.installation import WEB_HOSTS, Installation  # noqa: E402
 from flashdrop.cluster.losses import losses_of_each_kind  # noqa: E402
 from flashdrop.cluster.rolling import Restarted, roll  # noqa: E402
 from flashdrop.faults.back_office import open_sale  # noqa: E402
-from flashdrop.faults.processes import until  # noqa: E402
+from flashdrop.faults.processes import Process, until  # noqa: E402
 from flashdrop.faults.ready import shows_active  # noqa: E402
 from flashdrop.faults.report import terminal  # noqa: E402
 from flashdrop.faults.row import Row  # noqa: E402
@@ -69,10 +69,13 @@ class Proof:
         fault = losses_of_each_kind(shoppers, units, spread, lambda text: self._say(f"  {text}"))
         return await Trial(self._cluster, fault, Options(seed=self._seed)).run()
 
-    async def rolling_restart(self) -> tuple[Restarted, list[str]]:
-        """What was seen of it, and what of that must not be."""
+    async def rolling_restart(
+        self, hosts: int = WEB_HOSTS, restart: Callable[[Process], Awaitable[None]] | None = None
+    ) -> tuple[Restarted, list[str]]:
+        """What was seen of it, and what of that must not be; `restart` is the installation's own unless given."""
         sale = await self._open_sale()
-        seen = await roll(self._cluster, sale, self._seed)
+        restart = restart or self._cluster.restart
+        seen = await roll(self._cluster, sale, self._cluster.hosts[:hosts], restart, self._seed)
         broken = [f"{count} x {failure}" for failure, count in seen.failures.most_common(10)]
         sold = {order_id async for _, order_id, _, _ in ledger.holdings(sale.id)}
         if sold != seen.confirmed:

@@ -7,13 +7,14 @@ import contextlib
 import random
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import websockets
 
 from flashdrop.cluster.installation import Installation
 from flashdrop.faults.http import request
-from flashdrop.faults.processes import until
+from flashdrop.faults.processes import Process, until
 from sales.published import PublishedSale
 
 CLIENTS = 24
@@ -120,16 +121,22 @@ class Traffic:
         return {"Cookie": f"{COOKIE}={cookie_value(sign_in(f'rolling shopper {self._count}'))}"}
 
 
-async def roll(cluster: Installation, sale: PublishedSale, seed: int) -> Restarted:
-    """Restart each web host in turn while clients ask and viewers watch."""
+async def roll(
+    cluster: Installation,
+    sale: PublishedSale,
+    hosts: Sequence[Process],
+    restart: Callable[[Process], Awaitable[None]],
+    seed: int,
+) -> Restarted:
+    """`restart` each of `hosts` in turn while clients ask and viewers watch."""
     traffic = Traffic(cluster, sale, random.Random(seed))
     started = time.monotonic()
     clients = [asyncio.create_task(traffic.one_client()) for _ in range(CLIENTS)]
     viewers = [asyncio.create_task(traffic.one_viewer(number)) for number in range(VIEWERS)]
     try:
         await asyncio.sleep(AROUND_SECONDS)
-        for host in cluster.hosts:
-            await cluster.restart(host)
+        for host in hosts:
+            await restart(host)
         await asyncio.sleep(AROUND_SECONDS)
         traffic.stop()
         await asyncio.gather(*clients)

@@ -9,8 +9,8 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+from flashdrop.cluster.proxy_files import command as in_foreground
 from flashdrop.cluster.proxy_files import lay, nginx_binary
-
 from flashdrop.dashboards.prometheus import command, shipped_rules
 from flashdrop.embedded.postgres_server import start_postgres
 from flashdrop.embedded.process import free_port
@@ -46,9 +46,7 @@ class Nginx(Process):
     def __init__(self, folder: Path, port: int, web_ports: Sequence[int], static_root: Path) -> None:
         prefix = folder / "prefix"
         settings = lay(prefix, port=port, web_ports=web_ports, static_root=static_root)
-        # In the foreground: a daemon would not be ours to end by its process id.
-        command = [str(nginx_binary()), "-p", str(prefix), "-c", str(settings), "-g", "daemon off;"]
-        super().__init__("nginx", command, folder, port)
+        super().__init__("nginx", in_foreground(nginx_binary(), settings), folder, port)
 
 
 def prometheus(folder: Path, web_ports: Sequence[int], worker_ports: Sequence[int]) -> Process:

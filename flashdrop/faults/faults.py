@@ -66,6 +66,8 @@ class Fault:
     moves_window: bool
     sold_before: int
     """Orders that the ledger holds already when the storm begins; they are part of the stock."""
+    is_rush: bool = True
+    """Whether half of the shoppers come at the beginning; else they come evenly."""
 
 
 FAULTS: dict[str, Fault] = {}

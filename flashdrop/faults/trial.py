@@ -7,7 +7,7 @@ import logging
 import random
 import time
 
-from flashdrop.faults.back_office import open_sale
+from flashdrop.faults.back_office import change, open_sale
 from flashdrop.faults.cluster import Cluster
 from flashdrop.faults.faults import Fault, Scene
 from flashdrop.faults.history import sell_before
@@ -21,8 +21,7 @@ from flashdrop.faults.verdict import Balance, Record, balance, judge
 from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import RedisError
 from orders.identity import cookie_value, sign_in
-from sales import backoffice, catalogue
-from sales.models import Sale
+from sales import catalogue
 from sales.published import PublishedSale
 
 RUSH_AT_SECONDS = 1.5
@@ -54,7 +53,8 @@ class Trial:
             sale = await sell_before(cluster, sale, fault.sold_before)
         crowd = Crowd(sale.sku, lambda: [web.port for web in cluster.webs], self._rng)
         names = [f"{fault.name} shopper {number}" for number in range(fault.shoppers)]
-        plans = plans_for(names, self._cookie, self._rng, fault.spread, leavers=fault.leavers, rush_at=RUSH_AT_SECONDS)
+        rush_at = RUSH_AT_SECONDS if fault.is_rush else 0
+        plans = plans_for(names, self._cookie, self._rng, fault.spread, leavers=fault.leavers, rush_at=rush_at)
         scene = Scene(cluster, sale, self._rng, self._options.is_quick, lambda: crowd.in_flight)
         storm = asyncio.create_task(crowd.storm(plans))
         await asyncio.sleep(RUSH_AT_SECONDS)
@@ -88,7 +88,7 @@ class Trial:
             notes=[*scene.notes, *(f"never answered: {name}" for name in sorted(crowd.unfinished)[:3])],
         )
         row = await judge(record)
-        await self._withdraw(sale)
+        await change(sale.id, published=False)
         return row
 
     def _cookie(self, name: str) -> str:
@@ -106,11 +106,6 @@ class Trial:
             await until(lambda port=port: shows_active(port, sale.sku), SHOWN_SECONDS, f"{web.name} shows the sale")  # type: ignore[misc]
         await asyncio.sleep(1.1)  # the other worker's turn
         return sale
-
-    async def _withdraw(self, sale: PublishedSale) -> None:
-        row = await Sale.objects.aget(pk=sale.id)
-        row.published = False
-        await asyncio.to_thread(backoffice.save_and_publish, row)
 
     async def _settle(self, sale: PublishedSale, since: float, limit: float) -> float | None:
         """Seconds since `since` until all was in balance, seen twice; None when that was not before `limit`."""

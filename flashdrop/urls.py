@@ -7,7 +7,9 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django_prometheus.exports import ExportToDjangoView
 
+import orders.desk.urls
 import orders.urls
+import sales.desk.urls
 import sales.urls
 from flashdrop import metrics
 from flashdrop.sampling import sales_on_show, sample
@@ -27,6 +29,8 @@ async def export_metrics(request: HttpRequest) -> HttpResponse:
 
 api_urlpatterns = [*sales.urls.api_urlpatterns, *orders.urls.api_urlpatterns]
 
+desk_urlpatterns = [*sales.desk.urls.urlpatterns, *orders.desk.urls.urlpatterns]
+
 urlpatterns = [
     *sales.urls.urlpatterns,
     *orders.urls.urlpatterns,
@@ -37,6 +41,7 @@ urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", export_metrics),
+    path("admin/desk/", include((desk_urlpatterns, "desk"))),
     path("admin/", admin.site.urls),
 ]
 

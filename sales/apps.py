@@ -1,4 +1,7 @@
+from typing import Any
+
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class SalesConfig(AppConfig):
@@ -6,3 +9,13 @@ class SalesConfig(AppConfig):
 
     name = "sales"
     verbose_name = "Sales"
+
+    def ready(self) -> None:
+        """Have the roles in place after each migration, as Django does with its permissions."""
+        post_migrate.connect(_ensure_roles, sender=self)
+
+
+def _ensure_roles(**_: Any) -> None:
+    from sales.desk import roles
+
+    roles.ensure()

@@ -10,6 +10,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator, RegexVa
 from django.db import models
 from django.utils import timezone
 
+from sales.permissions import OWN_PERMISSIONS
 from sales.published import SaleSettings
 
 MAX_STOCK = 10_000_000
@@ -99,6 +100,7 @@ class Sale(models.Model):
 
     class Meta:
         ordering = ["-opens_at"]
+        permissions = OWN_PERMISSIONS
 
     def __str__(self) -> str:
         return f"{self.name} ({self.sku})"

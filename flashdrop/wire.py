@@ -17,6 +17,7 @@ from typing import Any
 from django.http import HttpResponseBase
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from flashdrop.headers import must_become_https
 from flashdrop.lean import MAX_BODY_BYTES, LeanHandler, LeanRequest, Route, observe
 from flashdrop.request_id import given, header_line, remember
 from flashdrop.responses import as_wire
@@ -110,6 +111,8 @@ class WireProtocol(HttpToolsProtocol):
         headers = dict(self.headers)
         host = headers.get(b"host")
         if len(headers) != len(self.headers) or host is None or not self._lean.is_host_allowed(host):
+            return None
+        if must_become_https(self.headers):
             return None
         length = headers.get(b"content-length", b"0")
         if b"transfer-encoding" in headers or len(length) > 5 or int(length) > MAX_BODY_BYTES:

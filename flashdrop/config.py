@@ -190,8 +190,8 @@ def read_config() -> Config:
         ) from error
     if config.https_only and not config.trusted_proxy_count:
         raise ConfigError(
-            "HTTPS_ONLY needs TRUSTED_PROXY_COUNT, at least 1: `serve` itself speaks plain HTTP, so without a proxy that "
-            "ends TLS every page would lead to itself."
+            "HTTPS_ONLY needs TRUSTED_PROXY_COUNT, at least 1: `serve` itself speaks plain HTTP, so without a proxy "
+            "that ends TLS every page would lead to itself."
         )
     return config
 

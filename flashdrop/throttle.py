@@ -41,7 +41,7 @@ def locked_out(request: HttpRequest, *args: Any) -> HttpResponse:
         request.path,
         429,
         "TOO_MANY_REQUESTS",
-        f"Too many wrong passwords for this user name from your network. Please try again in {seconds // 60} minutes, or "
-        "ask whoever operates this shop to lift the pause. Other people can still sign in.",
+        f"Too many wrong passwords for this user name from your network. Please try again in {seconds // 60} minutes, "
+        "or ask whoever operates this shop to lift the pause. Other people can still sign in.",
         seconds,
     )

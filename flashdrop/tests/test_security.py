@@ -1,0 +1,394 @@
+"""A shop as production runs it: TLS before it, PostgreSQL below it, passwords on every store, secrets in files.
+
+One such shop of real processes serves most of these tests. There is no TLS here: a proxy that ends it is heard by
+`X-Forwarded-Proto`, and that is what these requests carry.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+import redis
+from django.test import RequestFactory
+from pymongo import MongoClient
+
+from conftest import MONGO_PORT, NO_TLS, VALKEY_PORT, Stores
+from flashdrop import headers, throttle
+from flashdrop.config import BASE_DIR, config
+from flashdrop.embedded.postgres_server import start_postgres
+from flashdrop.embedded.process import free_port
+from flashdrop.headers import SECURITY_HEADERS
+from flashdrop.management.commands.migrate import LOCK
+
+ADMIN = "chief"
+LOGIN = "/desk/login/"
+EXPECTED = {name.lower(): value for name, value in SECURITY_HEADERS.items()} | {
+    "strict-transport-security": "max-age=31536000"
+}
+BY_TLS = {"X-Forwarded-Proto": "https"}
+SETTINGS = ("SECRET_KEY", "REDIS_URL", "MONGODB_URL", "DATABASE_URL", "ALLOWED_HOSTS")
+
+
+def manage(*command: str, environment: dict[str, str], seconds: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", *command],
+        cwd=BASE_DIR,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
+
+
+def production(**changes: str) -> dict[str, str]:
+    """The environment of a production shop, without anything that this suite has set for itself."""
+    own = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    return own | {
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "ALLOWED_HOSTS": "shop.example",
+        "HTTPS_ONLY": "true",
+        "TRUSTED_PROXY_COUNT": "1",
+        **changes,
+    }
+
+
+# Django's own judgement
+
+
+def test_production_settings_pass_djangos_check() -> None:
+    found = manage("check", "--deploy", "--fail-level", "WARNING", environment=production())
+    assert found.returncode == 0, found.stderr
+
+
+def test_without_https_only_it_does_not_pass() -> None:
+    found = manage("check", "--deploy", "--fail-level", "WARNING", environment=production(HTTPS_ONLY="false"))
+    assert found.returncode != 0
+    assert set(re.findall(r"security\.W\d+", found.stderr)) == {f"security.W{n}" for n in ("004", "008", "012", "016")}
+
+
+# The shop
+
+
+@dataclass
+class SecureShop:
+    """Its address, what it was told, and all that it has printed."""
+
+    url: str
+    environment: dict[str, str]
+    planted: dict[str, str]
+    logs: list[Path]
+
+    def client(self, **more: str) -> httpx.Client:
+        """A browser behind the proxy, at an address of its own."""
+        given = BY_TLS | {"X-Forwarded-For": f"198.51.100.{secrets.randbelow(250)}", "Host": "shop.example"} | more
+        return httpx.Client(base_url=self.url, headers=given, verify=NO_TLS, timeout=20)
+
+    @cached_property
+    def static_file(self) -> str:
+        with self.client() as client:
+            found = re.search(r"/static/css/base\.\w+\.css", client.get("/").text)
+        assert found
+        return found[0]
+
+
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server, url = start_postgres(tmp_path_factory.mktemp("postgres"))
+    yield url
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def planted(stores: Stores) -> Iterator[dict[str, str]]:
+    """Secrets that must not be found again anywhere; the stores know theirs."""
+    found = {
+        name: f"{name}-{secrets.token_hex(12)}" for name in ("key", "redis", "mongo", "postgres", "admin", "typed")
+    }
+    with redis.Redis(port=VALKEY_PORT) as gate, MongoClient[dict[str, Any]](port=MONGO_PORT) as ledger:
+        gate.acl_setuser(
+            "shop", enabled=True, passwords=[f"+{found['redis']}"], keys=["*"], channels=["*"], categories=["+@all"]
+        )
+        ledger.admin.command("createUser", "shop", pwd=found["mongo"], roles=["root"])
+        yield found
+        ledger.admin.command("dropUser", "shop")
+        gate.acl_deluser("shop")
+
+
+@pytest.fixture(scope="module")
+def secure_shop(
+    planted: dict[str, str], postgres: str, static_files: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SecureShop]:
+    folder = tmp_path_factory.mktemp("secure")
+    by_file = {
+        "SECRET_KEY": planted["key"] + planted["key"],
+        "REDIS_URL": f"redis://shop:{planted['redis']}@127.0.0.1:{VALKEY_PORT}/0",
+        "MONGODB_URL": f"mongodb://shop:{planted['mongo']}@127.0.0.1:{MONGO_PORT}/flashdrop?authSource=admin&replicaSet=rs0",
+        "DATABASE_URL": postgres.replace("flashdrop@", f"flashdrop:{planted['postgres']}@"),
+        "ADMIN_PASSWORD": planted["admin"],
+    }
+    environment = production(ADMIN_PATH="desk/", LOG_LEVEL="DEBUG", LOG_FORMAT="line")
+    for name, value in by_file.items():
+        (folder / name).write_text(value + "\n")
+        environment.pop(name, None)
+        environment[f"{name}_FILE"] = str(folder / name)
+    port = free_port()
+    shop = SecureShop(f"http://127.0.0.1:{port}", environment, planted, [])
+
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: manage("migrate", environment=environment), range(4)))
+    assert [found.returncode for found in done] == [0] * 4, [found.stderr for found in done]
+    prepared = manage("ensure_admin", ADMIN, environment=environment)
+    assert prepared.returncode == 0, prepared.stderr
+    for number, found in enumerate([*done, prepared]):
+        shop.logs.append(folder / f"prepared-{number}")
+        shop.logs[-1].write_text(found.stdout + found.stderr)
+
+    running = []
+    for command in (["serve", "--port", str(port), "--workers", "2"], ["run_worker"]):
+        shop.logs.append(folder / f"{command[0]}.log")
+        with shop.logs[-1].open("wb") as log:
+            running.append(
+                subprocess.Popen(
+                    [sys.executable, "manage.py", *command], cwd=BASE_DIR, env=environment, stdout=log, stderr=log
+                )
+            )
+    try:
+        until_ready(shop)
+        yield shop
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait(20)
+
+
+def until_ready(shop: SecureShop) -> None:
+    deadline, found = time.monotonic() + 30, "no answer"
+    while time.monotonic() < deadline:
+        try:
+            answer = httpx.get(f"{shop.url}/readyz", headers={"Host": "shop.example"}, verify=NO_TLS)
+            found = answer.text
+            if answer.status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    pytest.fail(f"the shop did not come up: {found}")
+
+
+def sign_in(client: httpx.Client, username: str, password: str, origin: str = "https://shop.example") -> httpx.Response:
+    """The admin's form, as a browser posts it."""
+    page = client.get(LOGIN)
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
+    assert token, page.text
+    return post(client, LOGIN, {"username": username, "password": password, "next": "/desk/"}, token[1], origin)
+
+
+def post(client: httpx.Client, path: str, data: dict[str, Any], token: str, origin: str) -> httpx.Response:
+    # The client is not told that this is https, and so keeps Secure cookies to itself.
+    cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in client.cookies.jar)
+    return client.post(
+        path,
+        data=data | {"csrfmiddlewaretoken": token},
+        headers={"Origin": origin, "Cookie": cookies, "Referer": origin + path},
+    )
+
+
+# Headers at both doors
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "path", "more"),
+    [
+        (200, "GET", "/", {}),
+        (200, "GET", "/api/products", {}),
+        (200, "GET", "/healthz", {}),
+        (200, "GET", "static file", {}),
+        (200, "GET", LOGIN, {}),
+        (302, "GET", "/desk/", {}),
+        (301, "GET", "/desk", {}),
+        (404, "GET", "/nothing", {}),
+        (404, "GET", "/api/nothing", {}),
+        (404, "GET", "/static/nothing.css", {}),
+        (404, "GET", "/ws/sales/nothing/", {}),
+        (405, "POST", "/", {}),
+        (405, "DELETE", "/api/orders", {}),
+        (400, "GET", "/", {"Host": "evil.example"}),
+        (400, "GET", LOGIN, {"Host": "evil.example"}),
+        (413, "POST", "/api/orders", {"body": "a" * 17_000}),
+        (403, "POST", LOGIN, {"body": "username=x"}),
+        (301, "GET", "/", {"X-Forwarded-Proto": "http"}),
+        (301, "POST", "/api/orders", {"X-Forwarded-Proto": "http"}),
+        (301, "GET", LOGIN, {"X-Forwarded-Proto": "http"}),
+        (301, "GET", "static file", {"X-Forwarded-Proto": "http"}),
+        (200, "GET", "/healthz", {"X-Forwarded-Proto": "http"}),
+        (200, "GET", "/readyz", {"X-Forwarded-Proto": "http"}),
+        (200, "GET", "/metrics", {"X-Forwarded-Proto": "http"}),
+    ],
+)
+def test_every_answer_of_either_door_carries_the_same_headers_once(
+    secure_shop: SecureShop, status: int, method: str, path: str, more: dict[str, str]
+) -> None:
+    path = secure_shop.static_file if path == "static file" else path
+    body = more.get("body")
+    with secure_shop.client(**{name: value for name, value in more.items() if name != "body"}) as client:
+        answer = client.request(method, path, content=body)
+    assert answer.status_code == status, answer.text
+    sent = [(name.decode().lower(), value.decode()) for name, value in answer.headers.raw]
+    assert sorted((name, value) for name, value in sent if name in EXPECTED) == sorted(EXPECTED.items())
+    if more.get("X-Forwarded-Proto") == "http" and status == 301:
+        assert answer.headers["Location"] == f"https://shop.example{path}"
+
+
+def test_a_refused_handshake_shows_nothing(secure_shop: SecureShop) -> None:
+    handshake = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    key = {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Origin": "https://evil.example"}
+    with secure_shop.client(**handshake, **key) as client:
+        answer = client.get("/ws/sales/x/")
+    assert (answer.status_code, answer.text) == (403, "")
+
+
+def test_every_header_that_djangos_own_middleware_adds_is_one_of_ours(secure_shop: SecureShop) -> None:
+    with secure_shop.client() as client:
+        lean, stock = client.get("/nothing-hot"), client.get("/api/products")
+    ours = {*EXPECTED, "date", "content-type", "content-length", "cache-control", "vary", "etag"}
+    assert {*lean.headers, *stock.headers} - ours == set()
+
+
+def test_without_https_only_no_browser_is_told_to_keep_to_it() -> None:
+    assert not config.https_only
+    assert "Strict-Transport-Security" not in headers.SECURITY_HEADERS
+    assert not headers.must_become_https([])
+
+
+# Cookies and the admin, over PostgreSQL
+
+
+def test_cookies_are_for_this_host_by_tls_only(secure_shop: SecureShop) -> None:
+    with secure_shop.client() as client:
+        signed = client.post("/api/auth/login", json={"identifier": "Ada"})
+        desk = sign_in(client, ADMIN, secure_shop.planted["admin"])
+    set_cookies = [*signed.headers.get_list("Set-Cookie"), *desk.headers.get_list("Set-Cookie")]
+    names = {cookie.partition("=")[0] for cookie in set_cookies}
+    assert names == {"__Host-flashdrop_shopper", "__Host-sessionid", "__Host-csrftoken"}
+    for cookie in set_cookies:
+        attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
+        assert {"secure", "path=/", "samesite=lax"} <= attributes
+        assert not any(attribute.startswith("domain") for attribute in attributes)
+
+
+def test_a_merchandiser_signs_in_and_saves_a_sale(secure_shop: SecureShop) -> None:
+    now, sku = datetime.now(UTC), f"secure-{secrets.token_hex(4)}"
+    with secure_shop.client() as client:
+        assert sign_in(client, ADMIN, secure_shop.planted["admin"]).headers["Location"] == "/desk/"
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in client.cookies.jar)
+        page = client.get("/desk/sales/sale/add/", headers={"Cookie": cookies})
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
+        assert token, page.text
+        form = {"sku": sku, "name": "Lamp", "price_minor": 100, "currency": "EUR", "stock": 3, "limit_per_shopper": 1}
+        form |= {"published": "on"}
+        for name, at in (("opens_at", now - timedelta(minutes=1)), ("closes_at", now + timedelta(hours=1))):
+            form |= {f"{name}_0": f"{at:%Y-%m-%d}", f"{name}_1": f"{at:%H:%M:%S}"}
+        elsewhere = post(client, "/desk/sales/sale/add/", form, token[1], "https://evil.example")
+        assert elsewhere.status_code == 403
+        saved = post(client, "/desk/sales/sale/add/", form, token[1], "https://shop.example")
+        assert saved.status_code == 302, saved.text
+        out = post(client, "/desk/logout/", {}, token[1], "https://shop.example")
+        assert out.status_code in (200, 302)
+    with MongoClient[dict[str, Any]](port=MONGO_PORT) as ledger:
+        (published,) = ledger.flashdrop.sales.find({"sku": sku})
+    assert published["stock"] == 3
+
+
+# Guessing passwords
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "counted"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("10.0.0.1, 203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("unknown", None),
+        ("203.0.113.9:4711", None),
+        ("'; DROP TABLE", None),
+    ],
+)
+def test_tries_are_counted_by_the_address_that_our_proxy_saw(
+    monkeypatch: pytest.MonkeyPatch, forwarded: str, counted: str | None
+) -> None:
+    from dataclasses import replace
+
+    monkeypatch.setattr(throttle, "config", replace(config, trusted_proxy_count=1))
+    request = RequestFactory().post(LOGIN, headers={"X-Forwarded-For": forwarded})
+    assert throttle.login_address(request) == counted
+
+
+def test_without_a_proxy_nobody_claims_an_address() -> None:
+    request = RequestFactory().post(LOGIN, headers={"X-Forwarded-For": "203.0.113.9"}, REMOTE_ADDR="192.0.2.1")
+    assert throttle.login_address(request) == "192.0.2.1"
+
+
+def test_who_guesses_is_stopped_and_locks_nobody_else_out(secure_shop: SecureShop) -> None:
+    right, wrong = secure_shop.planted["admin"], secure_shop.planted["typed"]
+    guesser, office = {"X-Forwarded-For": "203.0.113.66"}, {"X-Forwarded-For": "203.0.113.77"}
+    with secure_shop.client(**guesser) as client:
+        tries = [sign_in(client, ADMIN, wrong).status_code for _ in range(5)]
+        assert tries == [200, 200, 200, 200, 429]
+        refused = sign_in(client, ADMIN, right)
+        assert refused.status_code == 429
+        assert "Too many wrong passwords" in refused.text
+        assert "15 minutes" in refused.text
+        assert refused.headers["Retry-After"] == "900"
+        assert sign_in(client, "somebody-else", wrong).status_code == 200
+    with secure_shop.client(**office) as client:
+        assert sign_in(client, ADMIN, right).status_code == 302
+    with secure_shop.client(**guesser) as client:
+        assert sign_in(client, ADMIN, right).status_code == 429  # the office's success lifts nothing here
+        lifted = manage("axes_reset_username", ADMIN, environment=secure_shop.environment)
+        assert lifted.returncode == 0, lifted.stderr
+        assert sign_in(client, ADMIN, right).status_code == 302
+
+
+# Many at once
+
+
+def test_a_migration_waits_for_another(secure_shop: SecureShop, postgres: str) -> None:
+    """That four at once were safe was seen when the shop was prepared."""
+    with psycopg.connect(postgres, autocommit=True) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [LOCK])
+        waiting = subprocess.Popen(
+            [sys.executable, "manage.py", "migrate"], cwd=BASE_DIR, env=secure_shop.environment, stdout=subprocess.PIPE
+        )
+        assert waiting.stdout
+        assert b"waiting for it" in waiting.stdout.readline()
+        assert waiting.poll() is None
+        other.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
+        assert b"No migrations to apply" in waiting.communicate(timeout=30)[0]
+    assert waiting.returncode == 0
+
+
+def test_the_same_password_again_signs_nobody_out(secure_shop: SecureShop, postgres: str) -> None:
+    hashes = []
+    for _ in range(2):
+        assert manage("ensure_admin", ADMIN, environment=secure_shop.environment).returncode == 0
+        with psycopg.connect(postgres) as database:
+            hashes += database.execute("SELECT password FROM auth_user WHERE username = %s", [ADMIN]).fetchall()
+    assert hashes[0] == hashes[1]

@@ -22,6 +22,8 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
 }
+# Past the proxy, and so never by TLS: container health checks, probes, Prometheus.
+ASKED_FROM_INSIDE = ("/healthz", "/readyz", "/metrics")
 if config.https_only and config.hsts_seconds:
     SECURITY_HEADERS["Strict-Transport-Security"] = f"max-age={config.hsts_seconds}"
 
@@ -57,12 +59,12 @@ def add_security_headers(response: HttpResponseBase) -> HttpResponseBase:
     return response
 
 
-def must_become_https(headers: Container[tuple[bytes, bytes]]) -> bool:
+def must_become_https(headers: Container[tuple[bytes, bytes]], path: str) -> bool:
     """Whether the stock door has to judge if this request came by TLS, and to send it there if not.
 
     For the fast doors, which let pass only what the proxy says plainly.
     """
-    return config.https_only and (b"x-forwarded-proto", b"https") not in headers
+    return config.https_only and (b"x-forwarded-proto", b"https") not in headers and path not in ASKED_FROM_INSIDE
 
 
 def is_same_origin(request: HttpRequest) -> bool:

@@ -183,7 +183,7 @@ class LeanHandler:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self.route(scope["path"])
-        if route is None or scope.get("root_path") or must_become_https(scope["headers"]):
+        if route is None or scope.get("root_path") or must_become_https(scope["headers"], scope["path"]):
             await self._fallback(scope, receive, send)
             return
         started = time.perf_counter()

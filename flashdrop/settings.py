@@ -9,7 +9,7 @@ from typing import Any
 import dj_database_url
 
 from flashdrop.config import BASE_DIR, config
-from flashdrop.headers import SECURITY_HEADERS
+from flashdrop.headers import ASKED_FROM_INSIDE, SECURITY_HEADERS
 from flashdrop.logs import logging_settings
 
 SECRET_KEY = config.secret_key
@@ -127,8 +127,7 @@ if config.https_only:
     # With the prefix a browser takes them from this very host and by TLS only.
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = config.https_only
-# Asked from inside, past the proxy: container health checks, probes, Prometheus.
-SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$", "^metrics$"]
+SECURE_REDIRECT_EXEMPT = [f"^{path[1:]}$" for path in ASKED_FROM_INSIDE]
 # `SecurityHeadersMiddleware` sends all of them; Django's own find theirs there, and add none.
 X_FRAME_OPTIONS = SECURITY_HEADERS["X-Frame-Options"]
 SECURE_REFERRER_POLICY = SECURITY_HEADERS["Referrer-Policy"]

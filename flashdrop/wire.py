@@ -112,8 +112,6 @@ class WireProtocol(HttpToolsProtocol):
         host = headers.get(b"host")
         if len(headers) != len(self.headers) or host is None or not self._lean.is_host_allowed(host):
             return None
-        if must_become_https(self.headers):
-            return None
         length = headers.get(b"content-length", b"0")
         if b"transfer-encoding" in headers or len(length) > 5 or int(length) > MAX_BODY_BYTES:
             return None
@@ -124,7 +122,8 @@ class WireProtocol(HttpToolsProtocol):
         # A path that has to be decoded, or that is not one, is uvicorn's to understand.
         if not path.isascii() or b"%" in path or b"#" in self.url:
             return None
-        return self._lean.route(path.decode("ascii"))
+        text = path.decode("ascii")
+        return None if must_become_https(self.headers, text) else self._lean.route(text)
 
     def _answer(self, route: Route) -> None:
         started = time.perf_counter()

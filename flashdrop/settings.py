@@ -76,7 +76,9 @@ TEMPLATES: list[dict[str, Any]] = [
     }
 ]
 
-DATABASES = {"default": dj_database_url.parse(config.database_url, conn_max_age=60, conn_health_checks=True)}
+# A connection for each request of the back office, closed with it: under ASGI each request has a thread of its own, so
+# none that is kept would ever be found again, and after a hundred of them PostgreSQL would refuse everybody.
+DATABASES = {"default": dj_database_url.parse(config.database_url, conn_max_age=0, conn_health_checks=True)}
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # Write-ahead logging lets the admin read while a worker writes; IMMEDIATE avoids "database is locked" on upgrades.
     DATABASES["default"]["OPTIONS"] = {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL;"}

@@ -37,7 +37,7 @@ urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", export_metrics),
-    path("admin/", admin.site.urls),
+    path(settings.ADMIN_PATH, admin.site.urls),
 ]
 
 websocket_urlpatterns = sales.urls.websocket_urlpatterns

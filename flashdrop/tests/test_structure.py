@@ -25,7 +25,7 @@ OPENS_COLLECTIONS = {"sales/catalogue.py", "orders/ledger.py"}
 DEFINES_COLLECTION = "flashdrop/mongo_client.py"
 READS_ENVIRONMENT = {
     "flashdrop/asgi.py",  # names the settings module
-    "flashdrop/management/commands/ensure_admin.py",  # a password must not be an argument
+    "flashdrop/config.py",  # the one place
     "flashdrop/run.py",  # makes the environment that the rest reads
     "flashdrop/serve.py",  # hands the metrics directory to its workers
 }

@@ -4,6 +4,7 @@
 #   REDIS_CONF            the settings; more of them may follow, separated by spaces (default /usr/local/etc/redis/redis.conf)
 #   REDIS_PASSWORD_FILE   default /run/secrets/redis_password
 #   REDIS_PORT            default 6379
+#   REDIS_DIR             default /data
 #   REDIS_NAME            under which others know this server; needed with Sentinels or in a Cluster
 #   REDIS_PRIMARY         whose replica this is, where no Sentinel knows better
 #   REDIS_SENTINELS       host:port, separated by spaces: they are asked who the primary is, so that a former primary that
@@ -42,6 +43,7 @@ own=$(mktemp -d)/redis.conf
     echo "include $file"
   done
   echo "port $port"
+  echo "dir ${REDIS_DIR:-/data}"
   echo "requirepass $password"
   echo "masterauth $password"
   if [ -n "${REDIS_NAME:-}" ]; then

@@ -112,11 +112,30 @@ def test_neither_tests_nor_tools_nor_secrets_are_in_the_image(image: Path) -> No
     assert [path for path in found if unwanted.search(path.removeprefix("data/static/"))] == []
 
 
-def test_the_image_serves_is_found_healthy_and_drains(image: Path) -> None:
-    known = manage(image, "help", SECRET_KEY="x")
+def test_every_command_of_the_image_finds_what_it_imports(image: Path) -> None:
+    # `manage.py check` and the loading of each command, in one process.
+    code = (
+        "import django; django.setup()\n"
+        "from django.core import management as m\n"
+        "m.call_command('check')\n"
+        "ours = {n: a for n, a in m.get_commands().items() if a in ('flashdrop', 'sales', 'orders')}\n"
+        "print(*[m.load_command_class(a, n) and n for n, a in ours.items()])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=image,
+        env=environment_of(image, SECRET_KEY="x", DJANGO_SETTINGS_MODULE="flashdrop.settings"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
     named = {"serve", "run_worker", "initiate_mongodb", "ensure_indexes", "ensure_admin", "seed_demo", "audit_sale"}
-    assert named <= set(known.split())
-    manage(image, "check", SECRET_KEY="x")
+    assert named <= set(done.stdout.split())
+
+
+def test_the_image_serves_is_found_healthy_and_drains(image: Path) -> None:
     port = str(free_port())
     environment = environment_of(
         image,

@@ -242,6 +242,9 @@ def test_the_files_of_the_host(tmp_path: Path) -> None:
     )
     nowhere = replace(mine, data_dir=tmp_path / "nowhere")
     assert "mkdir -p" in the(check_configuration(nowhere), Area.CONFIGURATION, "data folder").advice
+    # As in a container with a read-only root: the back office is elsewhere.
+    elsewhere = replace(nowhere, database_url="postgres://flashdrop@postgres/flashdrop")
+    assert the(check_configuration(elsewhere), Area.CONFIGURATION, "data folder").level is OK
 
 
 SERVER: list[tuple[dict[str, str], Expected]] = [

@@ -17,6 +17,7 @@ import pytest
 from django.http import HttpRequest
 
 from conftest import eventually
+from flashdrop.cluster.proxy_files import SHIPPED
 from flashdrop.embedded.process import free_port
 from flashdrop.headers import SECURITY_HEADERS, client_address
 from flashdrop.tests.behind_nginx import (
@@ -91,24 +92,25 @@ async def test_connections_to_a_web_process_are_kept(behind: Behind) -> None:
     assert not any("connection" in asked.headers for asked in process.asked)
 
 
-@pytest.mark.parametrize(
-    ("sent", "passed_on"),
-    [
-        ("gzip, deflate, br, zstd", "gzip"),
-        ("GZIP;q=0.5", "gzip"),
-        ("br, gzip ; q = 1.0, *", "gzip"),
-        ("gzip;q=0", None),
-        ("deflate, gzip;q=0.000", None),
-        ("br", None),
-        ("xgzip", None),
-        ("identity", None),
-    ],
-)
-async def test_the_app_is_asked_for_gzip_or_for_nothing(behind: Behind, sent: str, passed_on: str | None) -> None:
+ENCODINGS = {
+    "gzip, deflate, br, zstd": "gzip",
+    "GZIP;q=0.5": "gzip",
+    "br, gzip ; q = 1.0, *": "gzip",
+    "gzip;q=0": None,
+    "deflate, gzip;q=0.000": None,
+    "br": None,
+    "xgzip": None,
+    "identity": None,
+}
+
+
+async def test_the_app_is_asked_for_gzip_or_for_nothing(behind: Behind) -> None:
     nginx, process = behind
     async with nginx.client() as client:
-        await client.get("/", headers={"Accept-Encoding": sent})
-    assert process.asked[0].headers.get("accept-encoding") == passed_on
+        for sent in ENCODINGS:
+            await client.get("/", headers={"Accept-Encoding": sent})
+    asked = [one.headers.get("accept-encoding") for one in process.asked]
+    assert dict(zip(ENCODINGS, asked, strict=True)) == ENCODINGS
 
 
 async def test_a_path_reaches_the_app_as_it_was_sent(behind: Behind) -> None:
@@ -124,35 +126,35 @@ async def test_a_path_reaches_the_app_as_it_was_sent(behind: Behind) -> None:
 KEYED = {"Idempotency-Key": "one"}
 
 
-async def asked_of_two(
-    tmp_path: Path, method: str, path: str, headers: dict[str, str] | None = None
-) -> tuple[httpx.Response, int]:
-    """The answer, and how often two web processes were asked, both of which break off after reading a request."""
-    async with web(breaks_off) as one, web(breaks_off) as other:
-        with front(tmp_path, [one.port, other.port]) as nginx:
+RETRIES = [
+    ("POST", "/api/orders", {}, 1),
+    ("POST", "/api/v1/orders", KEYED, 2),
+    ("POST", "/sales/lamp/orders", {}, 1),
+    ("POST", "/api/auth/login", {}, 2),
+    ("POST", "/session", {}, 2),
+    ("GET", "/api/orders", {}, 3),
+    ("GET", "/", {}, 3),
+]
+
+
+def never_out_of_service(prefix: Path) -> None:
+    file = prefix / "upstream.conf"
+    file.write_text(file.read_text().replace("max_fails=3", "max_fails=0"))
+
+
+async def test_what_was_sent_is_sent_again_only_where_that_does_nothing_twice(tmp_path: Path) -> None:
+    """Three web processes, all of which break off after they have read a request: a POST reaches two at most."""
+    async with web(breaks_off) as one, web(breaks_off) as two, web(breaks_off) as three:
+        ports = [one.port, two.port, three.port]
+        with front(tmp_path, ports, change=never_out_of_service) as nginx:
             async with nginx.client() as client:
-                found = await client.request(method, path, headers=headers, content=b"{}" if method == "POST" else None)
-        return found, len(one.asked) + len(other.asked)
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "headers", "times"),
-    [
-        ("POST", "/api/orders", {}, 1),
-        ("POST", "/api/v1/orders", KEYED, 2),
-        ("POST", "/sales/lamp/orders", {}, 1),
-        ("POST", "/api/auth/login", {}, 2),
-        ("POST", "/session", {}, 2),
-        ("GET", "/api/orders", {}, 2),
-        ("GET", "/", {}, 2),
-    ],
-)
-async def test_what_was_sent_is_sent_again_only_where_that_does_nothing_twice(
-    tmp_path: Path, method: str, path: str, headers: dict[str, str], times: int
-) -> None:
-    found, asked = await asked_of_two(tmp_path, method, path, headers)
-    assert asked == times
-    assert found.status_code == 503
+                for method, path, headers, times in RETRIES:
+                    body = b"{}" if method == "POST" else None
+                    found = await client.request(method, path, headers=headers, content=body)
+                    asked = [len(process.asked) for process in (one, two, three)]
+                    assert (found.status_code, sum(asked)) == (503, times), (method, path, headers)
+                    for process in (one, two, three):
+                        process.asked.clear()
 
 
 async def test_an_order_with_a_key_is_answered_by_the_next_process_with_its_whole_body(tmp_path: Path) -> None:
@@ -209,54 +211,57 @@ async def test_processes_that_were_all_gone_are_found_again_within_seconds(tmp_p
 
 
 async def test_in_containers_processes_are_followed_by_their_name(tmp_path: Path) -> None:
-    """The shipped upstream.conf itself, but for where the name server is: none at first, then one process, then two."""
+    """The shipped upstream.conf itself, but for where the name server is: one process at first, then two."""
     loop = asyncio.get_running_loop()
     transport, names = await loop.create_datagram_endpoint(Names, local_addr=("127.0.0.1", 0))
     name_server, port = transport.get_extra_info("sockname")[1], free_port()
 
     def by_name(prefix: Path) -> None:
-        shipped = (prefix / "as-shipped-upstream.conf").read_text()
-        text = shipped.replace("127.0.0.11", f"127.0.0.1:{name_server}").replace("web:8000", f"web:{port}")
-        (prefix / "upstream.conf").write_text(text.replace("valid=2s", "valid=1s"))
+        text = (SHIPPED / "upstream.conf").read_text().replace("127.0.0.11", f"127.0.0.1:{name_server}")
+        (prefix / "upstream.conf").write_text(text.replace("web:8000", f"web:{port}"))
 
-    from flashdrop.cluster.proxy_files import SHIPPED
-
-    prefix = tmp_path / "nginx"
-    prefix.mkdir()
-    (prefix / "as-shipped-upstream.conf").write_text((SHIPPED / "upstream.conf").read_text())
+    names.addresses = ["127.0.0.2"]
     async with web(host="127.0.0.2", port=port) as one, web(host="127.0.0.3", port=port) as other:
         with front(tmp_path, [], change=by_name) as nginx:
             async with nginx.client() as client:
 
-                async def both_asked() -> bool:
-                    assert (await client.get("/")).status_code == 200
-                    return bool(one.asked) and bool(other.asked)
-
-                async def one_asked() -> bool:
+                async def answers() -> bool:
                     return (await client.get("/")).status_code == 200
 
-                assert (await client.get("/")).status_code == 503
-                names.addresses = ["127.0.0.2"]
-                await eventually(one_asked, 8.0)
-                names.addresses = ["127.0.0.2", "127.0.0.3"]
-                await eventually(both_asked, 8.0)
+                async def is_found() -> bool:
+                    assert await answers()
+                    return bool(other.asked)
+
+                await eventually(answers)
+                assert one.asked
+                names.addresses.append("127.0.0.3")
+                await eventually(is_found)
     transport.close()
 
 
 # What nginx says by itself.
 
 
-async def unreachable(tmp_path: Path, method: str, path: str) -> httpx.Response:
+async def test_when_nobody_answers_programs_get_the_envelope_and_people_a_page(tmp_path: Path) -> None:
     with front(tmp_path, [free_port()]) as nginx:
         async with nginx.client() as client:
-            return await client.request(method, path)
+            for method in ("GET", "POST"):
+                looks_like_the_envelope(await client.request(method, "/api/v1/orders"))
+            page = await client.get("/sales/lamp/")
+            after_a_form = await client.post("/sales/lamp/orders")
+    for found in (page, after_a_form):
+        assert (found.status_code, found.headers["Content-Type"]) == (503, "text/html; charset=utf-8")
+        assert "data-message" in found.text  # what the shop's own page shows when a partial was asked for
+        assert int(found.headers["Retry-After"]) > 0
+        assert {name: found.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+    assert '<meta http-equiv="refresh"' in page.text
+    # Nothing is promised, and nothing repeated by itself.
+    assert "refresh" not in after_a_form.text
+    assert "can't tell" in after_a_form.text
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_programs_get_the_envelope_when_nobody_answers(tmp_path: Path, method: str) -> None:
-    found = await unreachable(tmp_path, method, "/api/v1/orders")
-    assert found.status_code == 503
-    assert found.headers["Content-Type"] == "application/json"
+def looks_like_the_envelope(found: httpx.Response) -> None:
+    assert (found.status_code, found.headers["Content-Type"]) == (503, "application/json")
     assert int(found.headers["Retry-After"]) > 0
     assert found.headers["Cache-Control"] == "no-store"
     told = found.json()
@@ -264,22 +269,6 @@ async def test_programs_get_the_envelope_when_nobody_answers(tmp_path: Path, met
     assert (told["status"], told["data"], told["code"]) == ("error", None, "OVERLOADED")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", told["timestamp"])
     assert abs((datetime.now(UTC) - datetime.fromisoformat(told["timestamp"])).total_seconds()) < 10
-
-
-async def test_people_get_a_page_that_looks_again(tmp_path: Path) -> None:
-    found = await unreachable(tmp_path, "GET", "/sales/lamp/")
-    assert (found.status_code, found.headers["Content-Type"]) == (503, "text/html; charset=utf-8")
-    assert '<meta http-equiv="refresh"' in found.text
-    assert "data-message" in found.text  # what the shop's own page shows when a partial was asked for
-    assert int(found.headers["Retry-After"]) > 0
-    assert {name: found.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
-
-
-async def test_after_a_form_was_sent_nothing_is_promised_and_nothing_repeated(tmp_path: Path) -> None:
-    found = await unreachable(tmp_path, "POST", "/sales/lamp/orders")
-    assert found.status_code == 503
-    assert "refresh" not in found.text
-    assert "can't tell" in found.text
 
 
 @pytest.mark.parametrize(("path", "kind"), [("/api/orders", "application/json"), ("/session", "text/html")])
@@ -295,14 +284,14 @@ async def test_a_body_far_too_large_is_refused_before_it_travels(behind: Behind,
     assert [len(asked.body) for asked in process.asked] == [20_000]
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/readyz", "/%6detrics", "//metrics", "/x/../metrics", "/metrics?a=b"])
-async def test_what_is_for_operators_is_not_there_for_others(behind: Behind, path: str) -> None:
+async def test_what_is_for_operators_is_not_there_for_others(behind: Behind) -> None:
     nginx, process = behind
-    process.behaviour = lambda asked: answer(status="404 Not Found" if asked.target == "/nowhere" else "200 OK")
+    paths = ["/metrics", "/readyz", "/%6detrics", "//metrics", "/x/../metrics", "/metrics?a=b"]
     async with nginx.client() as client:
-        found = await client.send(_raw(nginx, path))
-    assert found.status_code == 404
-    assert [asked.target for asked in process.asked] == ["/nowhere"]
+        for path in paths:
+            await client.send(_raw(nginx, path))
+    # The shop's own page for what does not exist.
+    assert [asked.target for asked in process.asked] == ["/nowhere"] * len(paths)
 
 
 def _raw(nginx: Front, path: str) -> httpx.Request:

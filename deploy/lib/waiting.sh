@@ -85,11 +85,7 @@ answers() { curl --silent --fail --output /dev/null --max-time 5 "${CONNECT[@]}"
 says_ready() {
   local task
   task=$(task_here web)
-  [[ -z $task ]] || docker exec "$task" python -c '
-import os, urllib.request as http
-host = os.environ.get("ALLOWED_HOSTS", "").split(",")[0].strip(" .*") or "127.0.0.1"
-http.urlopen(http.Request("http://127.0.0.1:8000/readyz", headers={"Host": host, "X-Forwarded-Proto": "https"}), timeout=5)
-' >/dev/null 2>&1 || { PENDING="/readyz of a web task to say ready" && return 1; }
+  [[ -z $task ]] || docker exec "$task" python healthcheck.py 8000 /readyz >/dev/null 2>&1 || { PENDING="/readyz of a web task to say ready" && return 1; }
 }
 
 task_here() { # SERVICE: the container of one of its tasks on this node

@@ -6,9 +6,9 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 DEPLOY=$ROOT/deploy
 
-STACK=flashdrop SKU=${DEMO_SKU:-demo} TIMEOUT=300 URL='' REPLICAS=${WEB_REPLICAS:-}
+STACK=flashdrop SKU=${DEMO_SKU:-demo} TIMEOUT=600 URL='' REPLICAS=${WEB_REPLICAS:-}
 BUILD=yes SEED=yes K6='' INIT='' ONLY_SECRETS=''
-NODES=1 CONNECT=()
+NODES=1 NODE='' CONNECT=()
 
 # shellcheck source-path=SCRIPTDIR source=lib/prerequisites.sh
 source "$DEPLOY/lib/prerequisites.sh"
@@ -32,8 +32,8 @@ is. Run it on a manager node. It is safe to run again: what is there already sta
   --init-swarm       make this host a swarm of one node if it is in none
   --secrets-only     write the missing files of deploy/secrets/ and stop (compose.prod.yml needs them too)
   --stack NAME       name of the stack (default: flashdrop)
-  --url URL          where shoppers find the shop (default: the first of ALLOWED_HOSTS, or 127.0.0.1, asked on this host)
-  --timeout SECONDS  how long the migration, and then the shop, may take (default: 300)
+  --url URL          where shoppers find the shop (default: the first of ALLOWED_HOSTS, or 127.0.0.1; asked on this host)
+  --timeout SECONDS  how long the migration, and then the shop, may take (default: 600)
   --help             this text
 
 Environment: whatever deploy/stack.yml reads, such as ALLOWED_HOSTS, HTTPS_ONLY, HTTP_PORT (80) and HTTPS_PORT (443), and
@@ -182,7 +182,7 @@ tell() {
     if [[ -n $ports ]]; then
       printf '   %-10s  http://%s:%s/%s\n' "$name" "${HOSTNAME:-localhost}" "$ports" "$rest"
     else
-      printf '   %-10s  not published, see docs/how-to/deploy.md%s\n' "$name" "$rest"
+      printf '   %-10s  inside the swarm only: the head of deploy/stack.yml tells how to reach it%s\n' "$name" "$rest"
     fi
   done
 }
@@ -201,6 +201,7 @@ main() {
   check_engine
   check_swarm
   check_ports
+  check_stores
   name_url
   name_version
   step "secrets"

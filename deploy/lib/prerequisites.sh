@@ -1,7 +1,9 @@
 # shellcheck shell=bash
 # What must be there before anything is made or changed. Read by run-production.sh.
 
-LEAST_MEMORY=$((4 * 1024 ** 3))
+# What the stack file reserves for a whole shop on one node, and a little for the host.
+LEAST_MEMORY=$((4 * 1024 ** 3)) LEAST_CPUS=3
+STORES=flashdrop.stores=true
 
 check_programs() {
   local name
@@ -21,7 +23,7 @@ check_engine() {
 }
 
 check_swarm() {
-  local state manages memory
+  local state manages memory cpus
   swarm_facts
   if [[ $state == inactive && -n $INIT ]]; then
     step "making this host a swarm of one node"
@@ -36,22 +38,30 @@ check_swarm() {
     *) fail 5 "The swarm is '$state'." "docker info tells more" ;;
   esac
   [[ $manages == true ]] || fail 5 "This host is a worker of the swarm; stacks are deployed on a manager." "find one with: docker node ls"
-  ((memory >= LEAST_MEMORY)) || warn "this host has $((memory / 1024 ** 2)) MiB of memory; a whole shop on one host wants $((LEAST_MEMORY / 1024 ** 2)) MiB."
+  ((NODES > 1 || (memory >= LEAST_MEMORY && cpus >= LEAST_CPUS))) \
+    || warn "this host has $cpus CPUs and $((memory / 1024 ** 2)) MiB of memory; a whole shop wants $LEAST_CPUS and $((LEAST_MEMORY / 1024 ** 2)). Tasks may stay pending."
+}
+
+check_stores() { # the stores' volumes stay on the node with the label
+  local labelled
+  labelled=$(docker node ls --quiet --filter "node.label=$STORES") || fail 5 "The swarm's nodes can't be listed (docker's words are above)." "docker node ls"
+  [[ -z $labelled ]] || return 0
+  ((NODES == 1)) || fail 5 "No node is marked to hold the stores and their volumes." "choose one (docker node ls), then: docker node update --label-add $STORES NODE"
+  docker node update --label-add "$STORES" "$NODE" >/dev/null || fail 5 "This node can't be marked to hold the stores (docker's words are above)." "docker node update --label-add $STORES $NODE"
 }
 
 swarm_facts() {
   local facts
-  facts=$(docker info --format '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}} {{.Swarm.Nodes}} {{.MemTotal}}') \
+  facts=$(docker info --format '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}} {{.Swarm.Nodes}} {{.MemTotal}} {{.NCPU}} {{.Swarm.NodeID}}') \
     || fail 4 "Docker's engine doesn't tell about itself (its words are above)." "docker info"
-  read -r state manages NODES memory <<<"$facts"
+  read -r state manages NODES memory cpus NODE <<<"$facts"
 }
 
 check_ports() {
-  local port ports=("${HTTP_PORT:-80}")
-  ! is_https || ports+=("${HTTPS_PORT:-443}")
+  local port
   ! is_there nginx || return 0 # then it is ours
-  for port in "${ports[@]}"; do
-    ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || fail 6 "Something else listens on port $port of this host." "stop it, or choose another: HTTP_PORT=8080 $0"
+  for port in "${HTTP_PORT:-80}" "${HTTPS_PORT:-443}"; do
+    ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || fail 6 "Something else listens on port $port of this host." "stop it, or choose others: HTTP_PORT=8080 HTTPS_PORT=8443 $0"
   done
 }
 

@@ -19,10 +19,13 @@ await() { # CODE CHECK COMMAND...: asks CHECK once a second, says what is PENDIN
   done
 }
 
-newest_migration() { # its id, state and error
-  local ids
+newest_migration() { # its id, state and error; then how many tries have failed since the deployment
+  local ids tasks id state rest
   mapfile -t ids < <(docker service ps --quiet --no-trunc "${STACK}_migrate" 2>/dev/null)
-  ((${#ids[@]} == 0)) || docker inspect --type task --format '{{.CreatedAt}}|{{.ID}}|{{.Status.State}}|{{.Status.Err}}' "${ids[@]}" | sort -r | head -n 1 | cut -d '|' -f 2-
+  ((${#ids[@]})) || return 0
+  tasks=$(docker inspect --type task --format '{{.CreatedAt}}|{{.ID}}|{{.Status.State}}|{{.Status.Err}}' "${ids[@]}" | sort -r | cut -d '|' -f 2-)
+  printf '%s\n' "${tasks%%$'\n'*}"
+  while IFS='|' read -r id state rest; do [[ $state != failed || $KNOWN == *"$id"* ]] || printf '.'; done <<<"$tasks"
 }
 
 migrate() {
@@ -40,9 +43,9 @@ migrate() {
 }
 
 has_migrated() {
-  local id state error
-  IFS='|' read -r id state error < <(newest_migration) || true
-  PENDING="the migration, which is $state"
+  local id state error tries
+  { IFS='|' read -r id state error && read -r tries; } < <(newest_migration) || true
+  PENDING="the migration, which is $state${tries:+ after ${#tries} failed tries}"
   if [[ -z ${id:-} || $KNOWN == *"$id"* ]]; then
     PENDING="the migration to begin"
   elif [[ $state == complete ]]; then

@@ -1,12 +1,11 @@
-"""`deploy/run-production.sh`, step by step: what it asks of docker, what it says when a step fails, and what it leaves alone.
+"""`deploy/run-production.sh`, step by step: what it asks of docker, what it says on a failure, what it leaves alone.
 
-The engine is a stand-in on the PATH; it keeps a little state and can fail at each step. Files, git, curl and what answers
-on the shop's port are real.
+The engine is a stand-in on the PATH; it keeps a little state and can fail at each step. Files, git, curl and what
+answers on the shop's port are real.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -16,7 +15,7 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,7 +28,7 @@ from flashdrop.embedded.process import free_port
 
 SOURCE = BASE_DIR / "deploy"
 # All that the script may use of the system: what is not here can't be found.
-TOOLS = "bash cat curl cut dirname git head ln mkdir od rm sha256sum sort sh xargs env".split()
+TOOLS = ("bash", "cat", "curl", "cut", "dirname", "env", "git", "ln", "mkdir", "od", "rm", "sha256sum", "sort", "xargs")
 OF_STORES = ("secret_key", "postgres_password", "mongodb_password", "mongodb_keyfile")
 SECRETS = (
     *OF_STORES,
@@ -46,7 +45,7 @@ DOCKER = r"""#!/bin/sh
 # Keeps its state in files. `fail` names the step that fails.
 S=$STAND_IN PATH=/usr/bin:/bin
 of() { text=; [ ! -f "$S/$1" ] || read -r text <"$S/$1" || :; }
-case "$1" in stack|service|swarm|buildx|volume) name="$1 $2" ;; *) name=$1 ;; esac
+case "$1" in stack|service|swarm|buildx|volume|node) name="$1 $2" ;; *) name=$1 ;; esac
 case "$*" in
   *seed_demo*) name=seed ;;
   *readyz*) name=readyz ;;
@@ -62,7 +61,9 @@ task() { n=0; while read -r l; do n=$((n + 1)); done <"$S/tasks"
 running() { [ -f "$S/deployed" ] || { echo "no such service" >&2; exit 1; }; }
 case "$name" in
   info) of info; echo "$text" ;;
-  "swarm init") echo "docker swarm join --token SECRET"; echo "active true 1 8589934592" >"$S/info" ;;
+  "node ls") of labelled; echo "$text" ;;
+  "node update") echo this-node >"$S/labelled" ;;
+  "swarm init") echo "docker swarm join --token SECRET"; echo "active true 1 8589934592 4 this-node" >"$S/info" ;;
   "volume ls") of volumes; echo "$text" ;;
   "service inspect") running
     case "$*" in *TaskTemplate*) of spec ;; *Replicas*) of replicas ;; *Ports*) of ports ;; esac; echo "$text" ;;
@@ -78,8 +79,8 @@ case "$name" in
   "service logs") echo "last words of $last" ;;
   "stack services") of replicas; r=$text have=$text; of slow
     [ -z "$text" ] || have=1; [ "$text" = always ] || : >"$S/slow"
-    printf 'flashdrop_%s\n' "migrate|replicated|0/1" "mongodb-init|replicated job|0/1 (1/1 completed)" "nginx|replicated|1/1" \
-      "web|replicated|$have/$r (max 4 per node)" ;;
+    printf 'flashdrop_%s\n' "migrate|replicated job|0/1 (0/1 completed)" "nginx|global|1/1" \
+      "mongodb-init|replicated|0/1" "web|replicated|$have/$r (max 4 per node)" ;;
   ps) [ -f "$S/elsewhere" ] || echo "container-of-$last" ;;
 esac
 exit 0
@@ -88,6 +89,11 @@ K6 = """#!/bin/sh
 { printf 'k6'; for a in "$@"; do printf '\\037%s' "$a"; done; printf '\\036'; } >>"$STAND_IN/calls"
 exit "$(cat "$STAND_IN/k6")"
 """
+
+
+def facts(state: str = "active true", nodes: int = 1, memory: int = 8 * GIB, cpus: int = 4) -> str:
+    """What `docker info` tells, in the script's format."""
+    return f"{state} {nodes} {memory} {cpus} this-node"
 
 
 class Shop(BaseHTTPRequestHandler):
@@ -110,6 +116,7 @@ class Host:
 
     folder: Path
     port: int
+    tls_port: int
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -133,6 +140,7 @@ class Host:
             "PATH": str(self.folder / "bin"),
             "STAND_IN": str(self.state),
             "HTTP_PORT": str(self.port),
+            "HTTPS_PORT": str(self.tls_port),
             "FLASHDROP_VERSION": "one",
             **self.environment,
         }
@@ -179,12 +187,9 @@ class Ran:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    made = Host(tmp_path, free_port())
+    made = Host(tmp_path, free_port(), free_port())
     made.state.mkdir()
-    made.set(
-        calls="", info=f"active true 1 {8 * GIB}", volumes="", tasks="", outcome="complete", spec="", update="", k6="0"
-    )
-    made.set(ports="")
+    made.set(calls="", info=facts(), volumes="", tasks="", outcome="complete", spec="", update="", k6="0")
     (made.root / "deploy").mkdir(parents=True)
     shutil.copytree(SOURCE / "lib", made.root / "deploy" / "lib")
     shutil.copy(SOURCE / "run-production.sh", made.root / "deploy")
@@ -332,14 +337,14 @@ def test_a_step_that_fails_ends_the_run_with_a_sentence_and_its_own_code(
 @pytest.mark.parametrize(
     ("info", "sentence"),
     [
-        ("inactive false 0", "--init-swarm"),
-        ("locked false 0", "docker swarm unlock"),
-        ("pending false 0", "The swarm is 'pending'"),
-        ("active false 0", "docker node ls"),
+        ("inactive false", "--init-swarm"),
+        ("locked false", "docker swarm unlock"),
+        ("pending false", "The swarm is 'pending'"),
+        ("active false", "docker node ls"),
     ],
 )
 def test_without_a_swarm_to_manage_it_says_which_command_helps(host: Host, info: str, sentence: str) -> None:
-    host.set(info=f"{info} {8 * GIB}")
+    host.set(info=facts(info))
     ran = host.run()
     assert (ran.code, ran.steps) == (5, [])
     holds(ran.err, sentence)
@@ -347,7 +352,7 @@ def test_without_a_swarm_to_manage_it_says_which_command_helps(host: Host, info:
 
 
 def test_a_swarm_is_made_only_when_asked_for_and_once(host: Host, shop: type[Shop]) -> None:
-    host.set(info=f"inactive false 0 {8 * GIB}")
+    host.set(info=facts("inactive false", 0))
     ran = host.run("--init-swarm")
     assert ran.code == 0, ran.err
     assert ran.steps[0] == "swarm init"
@@ -356,7 +361,7 @@ def test_a_swarm_is_made_only_when_asked_for_and_once(host: Host, shop: type[Sho
 
 
 def test_a_swarm_that_cant_be_made_says_so(host: Host) -> None:
-    host.set(info=f"inactive false 0 {8 * GIB}", fail="swarm init")
+    host.set(info=facts("inactive false", 0), fail="swarm init")
     ran = host.run("--init-swarm")
     assert (ran.code, ran.steps) == (5, ["swarm init"])
     holds(ran.err, "--advertise-addr")
@@ -379,25 +384,39 @@ def test_a_missing_file_is_named(host: Host) -> None:
 
 
 def test_a_port_that_is_taken_is_named_before_anything_is_made(host: Host) -> None:
-    with socketserver.TCPServer(("127.0.0.1", host.port), socketserver.BaseRequestHandler):
-        ran = host.run()
-    assert (ran.code, ran.steps) == (6, [])
-    holds(ran.err, f"port {host.port}", "HTTP_PORT=")
+    for port in (host.port, host.tls_port):
+        with socketserver.TCPServer(("127.0.0.1", port), socketserver.BaseRequestHandler):
+            ran = host.run()
+        assert (ran.code, ran.steps) == (6, [])
+        holds(ran.err, f"port {port}", "HTTP_PORT=")
     assert not host.secrets.exists()
 
 
-def test_little_memory_is_only_a_note(host: Host, shop: type[Shop]) -> None:
-    host.set(info=f"active true 1 {GIB}")
+def test_a_small_host_is_only_told_about(host: Host, shop: type[Shop]) -> None:
+    host.set(info=facts(memory=GIB, cpus=1))
     ran = host.run()
     assert ran.code == 0, ran.err
-    holds(ran.err, "note: this host has 1024 MiB")
+    holds(ran.err, "note: this host has 1 CPUs and 1024 MiB")
+
+
+def test_the_only_node_holds_the_stores_and_is_marked_once(host: Host, shop: type[Shop]) -> None:
+    ran = host.run()
+    assert ran.arguments("node update") == ["node", "update", "--label-add", "flashdrop.stores=true", "this-node"]
+    assert "node update" not in [call[0] for call in host.run().calls]
+
+
+def test_among_several_nodes_the_operator_chooses_who_holds_the_stores(host: Host) -> None:
+    host.set(info=facts(nodes=3))
+    ran = host.run()
+    assert (ran.code, ran.steps) == (5, [])
+    holds(ran.err, "No node is marked", "docker node update --label-add flashdrop.stores=true NODE")
 
 
 # Images.
 
 
 def test_other_nodes_cant_pull_an_image_without_a_registry(host: Host, shop: type[Shop]) -> None:
-    host.set(info=f"active true 3 {8 * GIB}")
+    host.set(info=facts(nodes=3), labelled="node-2")
     ran = host.run()
     assert (ran.code, ran.steps) == (8, [])
     holds(ran.err, "3 nodes", "can't pull", "--skip-build")
@@ -405,7 +424,7 @@ def test_other_nodes_cant_pull_an_image_without_a_registry(host: Host, shop: typ
 
 
 def test_images_go_to_the_registry_where_one_is_named(host: Host, shop: type[Shop]) -> None:
-    host.set(info=f"active true 3 {8 * GIB}")
+    host.set(info=facts(nodes=3), labelled="node-2")
     host.environment["FLASHDROP_IMAGE"] = "registry.example:5000/shop/flashdrop"
     ran = host.run()
     assert ran.code == 0, ran.err

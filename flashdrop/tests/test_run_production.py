@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from flashdrop.config import BASE_DIR
 from flashdrop.embedded.process import free_port
@@ -726,3 +727,21 @@ def test_help_names_every_option_and_every_exit_code(host: Host) -> None:
     assert codes >= {"2", "12", "13"}
     for code in codes:
         assert re.search(rf"[:;]\s+{code} ", ran.out), code
+
+
+# The stack file, and what the script takes for granted about it.
+
+
+def test_the_script_and_the_stack_file_agree() -> None:
+    text = (SOURCE / "stack.yml").read_text()
+    stack = yaml.safe_load(text)
+    script = "".join(path.read_text() for path in (SOURCE / "lib").glob("*.sh"))
+    files = {Path(secret["file"]).name for secret in stack["secrets"].values()}
+    assert files == set(SECRETS)
+    assert all("${SECRETS_VERSION" in secret["name"] for secret in stack["secrets"].values())
+    assert "${WEB_REPLICAS" in str(stack["services"]["web"]["deploy"]["replicas"])
+    services = stack["services"].items()
+    once = {name for name, service in services if str(service["deploy"].get("mode")).endswith("job")}
+    assert once == set(re.findall(r'ONE_SHOT="(.*)"', script)[0].split()) == {"migrate", "mongodb-init"}
+    label = re.findall("STORES=(.*)=true", script)[0]
+    assert f"node.labels.{label} == true" in text

@@ -141,8 +141,10 @@ build_images() {
 # -- the stack
 
 deploy_stack() {
-  local options=(--compose-file "$DEPLOY/stack.yml" --detach --prune --resolve-image changed) service=${STACK}_migrate
+  local options=(--compose-file "$DEPLOY/stack.yml" --prune --resolve-image changed) service=${STACK}_migrate
   ! has_registry || options+=(--with-registry-auth)
+  # Clients before Docker 26 never wait, and don't know the option.
+  [[ $(docker stack deploy --help) != *--detach* ]] || options+=(--detach)
   MIGRATED=$(task_template) KNOWN=$(docker service ps --quiet --no-trunc "$service" 2>/dev/null || true)
   step "deploying $STACK, version $FLASHDROP_VERSION"
   docker stack deploy "${options[@]}" "$STACK" || fail 9 "The stack can't be deployed (docker's words are above)." "mend that, then run this again; what runs keeps running"

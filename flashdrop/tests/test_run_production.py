@@ -53,6 +53,7 @@ case "$*" in
   *"--target app"*) name="build app" ;;
   *"--target proxy"*) name="build proxy" ;;
   *UpdateStatus*) name="update status" ;;
+  *--help*) name=help ;;
 esac
 { printf '%s' "$name"; printf '\037%s' "$@"; printf '\036'; } >>"$S/calls"
 of fail; [ "$name" != "$text" ] || { echo "boom: $name" >&2; exit 1; }
@@ -61,6 +62,7 @@ task() { n=0; while read -r l; do n=$((n + 1)); done <"$S/tasks"
   of outcome; echo "2026-01-01 10:00:0$n +0000 UTC|task$n|$text|exit code 1" >>"$S/tasks"; }
 running() { [ -f "$S/deployed" ] || { echo "no such service" >&2; exit 1; }; }
 case "$name" in
+  help) [ -f "$S/old" ] || echo "  -d, --detach" ;;
   info) of info; echo "$text" ;;
   "node ls") of labelled; echo "$text" ;;
   "node update") echo this-node >"$S/labelled" ;;
@@ -252,8 +254,8 @@ def test_a_first_run_builds_deploys_migrates_waits_seeds_and_tells_where_the_sho
     ]
     assert "flashdrop-proxy:one" in ran.arguments("build proxy")
     assert ran.arguments("stack deploy") == [
-        *("stack", "deploy", "--compose-file", f"{root}/deploy/stack.yml", "--detach", "--prune"),
-        *("--resolve-image", "changed", "flashdrop"),
+        *("stack", "deploy", "--compose-file", f"{root}/deploy/stack.yml", "--prune"),
+        *("--resolve-image", "changed", "--detach", "flashdrop"),
     ]
     # In this order: the migration is complete, then the shop is asked, then the sale is made.
     names = [call[0] for call in ran.calls]
@@ -304,6 +306,13 @@ def test_a_changed_secret_gets_another_version_and_a_new_migration(host: Host, s
     assert (host.state / "spec").read_text() != version
     assert (host.secrets / "admin_password").read_text() == "of my own choice"
     assert len((host.state / "tasks").read_text().splitlines()) == 2
+
+
+def test_an_older_client_is_not_given_an_option_that_it_doesnt_know(host: Host, shop: type[Shop]) -> None:
+    host.set(old="")
+    ran = host.run()
+    assert ran.code == 0, ran.err
+    assert "--detach" not in ran.arguments("stack deploy")
 
 
 # What fails says so, and nothing comes after it.
@@ -587,6 +596,15 @@ def test_a_migration_that_never_ends_is_given_up_in_time(host: Host, shop: type[
     assert ran.code == 11
     holds(ran.out, "waiting for the migration, which is running")
     holds(ran.err, "After 1 s", "last words of flashdrop_migrate", "look with: docker service logs")
+
+
+def test_tries_that_failed_since_the_deployment_are_counted() -> None:
+    tries = "0 early|task0|failed|no\n1 first|task1|failed|no\n2 second|task2|failed|no\n3 third|task3|preparing|\n"
+    words = "docker() { if [[ $1 == inspect ]]; then printf %s \"$TASKS\"; else echo task; fi; }; KNOWN='task0'"
+    command = f"source '{SOURCE}/lib/waiting.sh'; STACK=x; {words}; has_migrated || echo \"$PENDING\""
+    environment = {**os.environ, "TASKS": tries}
+    told = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=False)
+    assert told.stdout == "the migration, which is preparing after 2 failed tries\n", told.stderr
 
 
 def test_a_migration_of_an_earlier_version_counts_for_nothing(host: Host, shop: type[Shop]) -> None:

@@ -108,7 +108,8 @@ name_version() {
   local revision
   export FLASHDROP_IMAGE=${FLASHDROP_IMAGE:-flashdrop}
   if [[ -z ${FLASHDROP_VERSION:-} ]]; then
-    revision=$(git -C "$ROOT" rev-parse --short HEAD) || fail 3 "git can't name this checkout's revision (its words are above)." "set FLASHDROP_VERSION"
+    revision=$(git -C "$ROOT" rev-parse --short HEAD) \
+      || fail 3 "git can't name this checkout's revision (its words are above)." "set FLASHDROP_VERSION"
     # Swarm restarts what has a new tag, so other changes need another tag.
     [[ -z $(git -C "$ROOT" status --porcelain) ]] || revision+=-dirty-$(changes | short_hash)
     FLASHDROP_VERSION=$revision
@@ -127,14 +128,17 @@ has_registry() { [[ $FLASHDROP_IMAGE == */* && (${FLASHDROP_IMAGE%%/*} == *[.:]*
 build_images() {
   local target image
   [[ -n $BUILD ]] || return 0
-  has_registry || ((NODES == 1)) || fail 8 "The swarm has $NODES nodes, and FLASHDROP_IMAGE names no registry: the other nodes can't pull '$FLASHDROP_IMAGE'." \
+  has_registry || ((NODES == 1)) \
+    || fail 8 "The swarm has $NODES nodes, and FLASHDROP_IMAGE names no registry: the other nodes can't pull '$FLASHDROP_IMAGE'." \
     "FLASHDROP_IMAGE=registry.example/flashdrop $0; or load the images on every node (docker save, docker load) and use --skip-build"
   for target in app proxy; do
     image=$FLASHDROP_IMAGE:$FLASHDROP_VERSION
     [[ $target == app ]] || image=$FLASHDROP_IMAGE-proxy:$FLASHDROP_VERSION
     step "building $image"
-    docker build --file "$DEPLOY/Dockerfile" --target "$target" --tag "$image" "$ROOT" || fail 8 "$image can't be built (docker's words are above)." "mend that, then run this again"
-    ! has_registry || docker push "$image" || fail 8 "$image can't be pushed (docker's words are above)." "docker login ${FLASHDROP_IMAGE%%/*}"
+    docker build --file "$DEPLOY/Dockerfile" --target "$target" --tag "$image" "$ROOT" \
+      || fail 8 "$image can't be built (docker's words are above)." "mend that, then run this again"
+    ! has_registry || docker push "$image" \
+      || fail 8 "$image can't be pushed (docker's words are above)." "docker login ${FLASHDROP_IMAGE%%/*}"
   done
 }
 
@@ -147,7 +151,8 @@ deploy_stack() {
   [[ $(docker stack deploy --help) != *--detach* ]] || options+=(--detach)
   MIGRATED=$(task_template) KNOWN=$(docker service ps --quiet --no-trunc "$service" 2>/dev/null || true)
   step "deploying $STACK, version $FLASHDROP_VERSION"
-  docker stack deploy "${options[@]}" "$STACK" || fail 9 "The stack can't be deployed (docker's words are above)." "mend that, then run this again; what runs keeps running"
+  docker stack deploy "${options[@]}" "$STACK" \
+    || fail 9 "The stack can't be deployed (docker's words are above)." "mend that, then run this again; what runs keeps running"
 }
 
 web_replicas() { docker service inspect --format '{{with .Spec.Mode.Replicated}}{{.Replicas}}{{end}}' "${STACK}_web" 2>/dev/null || true; }
@@ -156,7 +161,8 @@ task_template() { docker service inspect --format '{{json .Spec.TaskTemplate}}' 
 scale_web() {
   [[ -n $REPLICAS && $(web_replicas) != "$REPLICAS" ]] || return 0
   step "scaling web to $REPLICAS"
-  docker service scale --detach "${STACK}_web=$REPLICAS" >/dev/null || fail 10 "web can't be scaled (docker's words are above)." "docker service scale ${STACK}_web=$REPLICAS"
+  docker service scale --detach "${STACK}_web=$REPLICAS" >/dev/null \
+    || fail 10 "web can't be scaled (docker's words are above)." "docker service scale ${STACK}_web=$REPLICAS"
 }
 
 seed() {
@@ -169,7 +175,8 @@ seed() {
     "on a node with one (docker service ps ${STACK}_worker): docker exec CONTAINER python manage.py seed_demo --sku $SKU; then --no-seed here"
   for name in DEMO_STOCK DEMO_OPENS_IN_SECONDS DEMO_LASTS_SECONDS; do [[ -z ${!name:-} ]] || options+=(--env "$name=${!name}"); done
   # A web task counts in files that a passing process must not add to.
-  docker exec "${options[@]}" "$task" env -u PROMETHEUS_MULTIPROC_DIR python manage.py seed_demo --sku "$SKU" || fail 13 "The demo sale can't be made (its words are above)." "docker service logs ${STACK}_worker"
+  docker exec "${options[@]}" "$task" env -u PROMETHEUS_MULTIPROC_DIR python manage.py seed_demo --sku "$SKU" \
+    || fail 13 "The demo sale can't be made (its words are above)." "docker service logs ${STACK}_worker"
 }
 
 tell() {

@@ -13,9 +13,11 @@ clean_up() { [[ -z $UNFINISHED ]] || rm -f -- "$UNFINISHED"; }
 write_once() { # NAME VALUE; a value never becomes an argument of a program, for every user here may read those
   [[ -n $2 ]] || fail 7 "No random bytes for deploy/secrets/$1." "is /dev/urandom there, and od?"
   UNFINISHED=$SECRETS/.unfinished.$$
-  (umask 077 && printf '%s' "$2" >"$UNFINISHED") || fail 7 "deploy/secrets/ can't be written to." "look at its owner, and whether the disk is full"
+  (umask 077 && printf '%s' "$2" >"$UNFINISHED") \
+    || fail 7 "deploy/secrets/ can't be written to." "look at its owner, and whether the disk is full"
   # Unlike mv, ln never takes another's place.
-  ln -- "$UNFINISHED" "$SECRETS/$1" 2>/dev/null || [[ -e $SECRETS/$1 ]] || fail 7 "deploy/secrets/$1 can't be written." "can this file system do hard links?"
+  ln -- "$UNFINISHED" "$SECRETS/$1" 2>/dev/null || [[ -e $SECRETS/$1 ]] \
+    || fail 7 "deploy/secrets/$1 can't be written." "can this file system do hard links?"
   rm -f -- "$UNFINISHED"
   UNFINISHED=''
 }
@@ -30,12 +32,14 @@ derive() { # NAME PASSWORD'S-NAME BEFORE AFTER: an address with a password in it
   local name=$1 password value
   password=$(<"$SECRETS/$2")
   [[ $password =~ ^[A-Za-z0-9._~-]+$ ]] || [[ -e $SECRETS/$name ]] \
-    || fail 7 "deploy/secrets/$2 has signs that mean something in a URL." "write deploy/secrets/$name yourself, with the password percent-encoded"
+    || fail 7 "deploy/secrets/$2 has signs that mean something in a URL." \
+        "write deploy/secrets/$name yourself, with the password percent-encoded"
   [[ -e $SECRETS/$name ]] || write_once "$name" "$3$password$4"
   value=$(<"$SECRETS/$name")
   # An address of another host is the operator's business; a password that needs encoding can't be compared.
   [[ $value != *"${4%%/*}/"* || $value == *":$password@"* || ! $password =~ ^[A-Za-z0-9._~-]+$ ]] \
-    || fail 7 "deploy/secrets/$name doesn't hold the password in deploy/secrets/$2." "remove the wrong one of the two: the address is written anew, a password must be the store's own"
+    || fail 7 "deploy/secrets/$name doesn't hold the password in deploy/secrets/$2." \
+        "remove the wrong one of the two: the address is written anew, a password must be the store's own"
 }
 
 make_secrets() {

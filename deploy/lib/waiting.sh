@@ -34,7 +34,8 @@ migrate() {
   if [[ $(task_template) == "$MIGRATED" ]]; then # nothing has changed: no new task will come by itself
     IFS='|' read -r id state rest < <(newest_migration) || true
     if [[ ${state:-} =~ ^(failed|rejected|shutdown|orphaned|)$ ]]; then
-      docker service update --force --detach "${STACK}_migrate" >/dev/null || fail 11 "The migration can't be started again." "docker service update --force ${STACK}_migrate"
+      docker service update --force --detach "${STACK}_migrate" >/dev/null \
+        || fail 11 "The migration can't be started again." "docker service update --force ${STACK}_migrate"
     else
       KNOWN=''
     fi

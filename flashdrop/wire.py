@@ -17,11 +17,8 @@ from typing import Any
 from django.http import HttpResponseBase
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-<<<<<<< HEAD
 from flashdrop.config import config
-=======
 from flashdrop.headers import must_become_https
->>>>>>> h-sec
 from flashdrop.lean import MAX_BODY_BYTES, LeanHandler, LeanRequest, Route, observe
 from flashdrop.request_id import given, header_line, remember
 from flashdrop.responses import as_wire

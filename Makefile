@@ -32,13 +32,14 @@ bench-%: $(VENV)/.dev ## one hot endpoint under wrk: bench-sale-status, bench-pr
 stress-%: $(VENV)/.dev ## a scenario of k6/ with a verdict, or stress-all (PROFILE=quick; API_URL=... SKU=... for a running shop)
 	@$(BIN)/python -m flashdrop.stress $* $(ARGS)
 
-lint: $(VENV)/.dev ## ruff, mypy, import rules, templates, shell, migrations, Prometheus' rules (promtool)
+lint: $(VENV)/.dev ## ruff, mypy, import rules, templates, shell, Dockerfile, migrations, Prometheus' rules (promtool)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	SECRET_KEY=lint $(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/djlint --lint --quiet templates
-	$(BIN)/shellcheck .ci/run
+	$(BIN)/shellcheck -x .ci/run deploy/run-production.sh $(wildcard deploy/*/*.sh)
+	$(BIN)/hadolint deploy/Dockerfile
 	SECRET_KEY=lint $(BIN)/python manage.py makemigrations --check --dry-run
 	promtool check config deploy/prometheus/prometheus.yml deploy/prometheus/prometheus.swarm.yml
 	promtool check rules deploy/prometheus/recording.yml deploy/prometheus/alerts.yml

@@ -139,10 +139,18 @@ def test_docker_compose_takes_the_files(files: tuple[str, ...]) -> None:
     assert {"web", "worker", "redis", "mongodb", "postgres"} <= set(services(files))
 
 
-def test_a_swarm_takes_the_stack() -> None:
+def docker_client() -> str:
+    """Docker's command line, 23 or later; no engine is needed. Where there is none, docker-compose reads the files."""
     binary = shutil.which("docker")
-    if binary is None:
-        pytest.skip("needs Docker's command line 23 or later; docker-compose has read the file all the same")
+    told = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout if binary else ""
+    version = re.search(r"version (\d+)", told)
+    if binary is None or version is None or int(version[1]) < 23:
+        pytest.skip(f"needs Docker's command line 23 or later, not {told.strip() or 'none'}")
+    return binary
+
+
+def test_a_swarm_takes_the_stack() -> None:
+    binary = docker_client()
     done = subprocess.run(
         [binary, "stack", "config", "-c", str(DEPLOY / STACK)],
         env={"PATH": "/usr/bin:/bin"},

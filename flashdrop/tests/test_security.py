@@ -308,6 +308,30 @@ def test_a_merchandiser_signs_in_and_saves_a_sale(secure_shop: SecureShop) -> No
     assert published["stock"] == 3
 
 
+def test_the_worker_finds_its_database_again(secure_shop: SecureShop, postgres: str) -> None:
+    """Its connection is cut, as by a restart: outside of a request nobody but the worker itself looks after that."""
+    sale_id = secrets.token_hex(6)
+    with psycopg.connect(postgres, autocommit=True) as database:
+        others = "FROM pg_stat_activity WHERE datname = 'flashdrop' AND pid <> pg_backend_pid()"
+        assert database.execute(f"SELECT count(pg_terminate_backend(pid)) {others}").fetchone() != (0,)
+        database.execute(
+            """
+            INSERT INTO sales_sale (id, sku, name, description, image_url, price_minor, currency, stock,
+                limit_per_shopper, guests_allowed, published, paused, opens_at, closes_at, created_at, updated_at,
+                version, needs_publishing)
+            VALUES (%s, %s, 'Lamp', '', '', 1, 'EUR', 1, 1, false, true, false, now(), now() + interval '1 h',
+                now(), now(), 0, true)
+            """,
+            [sale_id, f"cut-{sale_id}"],
+        )
+        deadline = time.monotonic() + 15
+        while database.execute("SELECT needs_publishing FROM sales_sale WHERE id = %s", [sale_id]).fetchone() != (
+            False,
+        ):
+            assert time.monotonic() < deadline, "the worker did not come back to its database"
+            time.sleep(0.1)
+
+
 def test_a_shoppers_cookie_is_for_this_host_by_tls_only(secure_shop: SecureShop) -> None:
     with secure_shop.client() as client:
         are_for_this_host_by_tls_only(

@@ -30,7 +30,13 @@ READS_ENVIRONMENT = {
     "flashdrop/serve.py",  # hands the metrics directory to its workers
 }
 # Tools that start the shop's processes and make an environment for them.
-STARTS_PROCESSES = ("flashdrop/bench/", "flashdrop/dashboards/", "flashdrop/faults/", "flashdrop/stress/")
+STARTS_PROCESSES = (
+    "flashdrop/bench/",
+    "flashdrop/cluster/",
+    "flashdrop/dashboards/",
+    "flashdrop/faults/",
+    "flashdrop/stress/",
+)
 
 
 def modules() -> Iterator[str]:

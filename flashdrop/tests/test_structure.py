@@ -30,7 +30,7 @@ READS_ENVIRONMENT = {
     "flashdrop/serve.py",  # hands the metrics directory to its workers
 }
 # Tools that start the shop's processes and make an environment for them.
-STARTS_PROCESSES = (
+STARTS_PROCESSES = tuple(f"flashdrop/{name}/" for name in ("bench", "cluster", "dashboards", "faults", "stress"))
     "flashdrop/bench/",
     "flashdrop/cluster/",
     "flashdrop/dashboards/",

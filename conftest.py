@@ -60,6 +60,12 @@ from sales.models import new_sale_id  # noqa: E402
 from sales.published import PublishedSale, SaleSettings  # noqa: E402
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """With `-n`, each worker process has stores of its own: it must not set Django up with ours before it reads this."""
+    if config.getoption("numprocesses", None):
+        os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
 @dataclass
 class Stores:
     """The running servers, for tests that stop or kill them."""

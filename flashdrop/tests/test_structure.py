@@ -31,12 +31,6 @@ READS_ENVIRONMENT = {
 }
 # Tools that start the shop's processes and make an environment for them.
 STARTS_PROCESSES = tuple(f"flashdrop/{name}/" for name in ("bench", "cluster", "dashboards", "faults", "stress"))
-    "flashdrop/bench/",
-    "flashdrop/cluster/",
-    "flashdrop/dashboards/",
-    "flashdrop/faults/",
-    "flashdrop/stress/",
-)
 
 
 def modules() -> Iterator[str]:

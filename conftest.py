@@ -61,7 +61,7 @@ from sales.published import PublishedSale, SaleSettings  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With `-n`, each worker process has stores of its own: it must not set Django up with ours before it reads this."""
+    """With `-n` each process has stores of its own, and must not set Django up with ours before it reads this."""
     if config.getoption("numprocesses", None):
         os.environ.pop("DJANGO_SETTINGS_MODULE", None)
 

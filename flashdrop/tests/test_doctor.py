@@ -745,7 +745,10 @@ def test_addresses_that_cant_be_used(
 
 def test_a_real_process_with_nothing_to_talk_to(mine: Config) -> None:
     environment = {"SECRET_KEY": KEY, "PATH": "", "FLASHDROP_DATA_DIR": str(FOLDER)}
-    environment |= {"REDIS_URL": f"redis://127.0.0.1:{free_port()}", "MONGODB_URL": "mongodb://127.0.0.1:port"}
+    environment |= {
+        "REDIS_URL": f"redis://127.0.0.1:{free_port()}",
+        "MONGODB_URL": f"mongodb://127.0.0.1:{free_port()}",
+    }
     done = subprocess.run(
         [sys.executable, str(BASE_DIR / "manage.py"), "doctor", "--quiet", "--json"],
         env=environment,

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from flashdrop import ratelimit
 from flashdrop.loops import PerLoop
 from flashdrop.redis_client import Gate, RedisError, redis, server_time
+from sales import stock
 from sales.board import board
 from sales.hub import hub
 from sales.keys import WHOLE_SHOP, told_key, tried_key
@@ -28,15 +29,13 @@ from sales.keys import WHOLE_SHOP, told_key, tried_key
 KEPT_SECONDS = 900
 DEMAND_DAYS = 30
 WRITE_SECONDS = 1.0
-# Shoppers in one command: about a quarter of a millisecond of the gate's time.
-AT_ONCE = 1000
 # While Redis is away; whoever comes later is not counted.
 MOST_WAITING = 100_000
 VIEWERS = "viewers"
 RATE_LIMITED = "rate_limited"
 log = logging.getLogger(__name__)
 
-_told: Counter[tuple[str, str]] = Counter()
+_told: defaultdict[tuple[str, str], int] = defaultdict(int)
 _tried: defaultdict[str, set[str]] = defaultdict(set)
 
 
@@ -135,8 +134,6 @@ class Writer:
                 del self._waiting[late]
             for sale_id, shopper_ids in newcomers.items():
                 tried(sale_id, shopper_ids)
-            return
-        self._waiting.clear()
 
     def _gather(self, second: int) -> None:
         for (sku, outcome), count in _told.items():
@@ -160,12 +157,10 @@ class Writer:
                 for outcome, count in counts.items():
                     pipe.hincrby(key, f"{second % 60}:{outcome}", count)
                 pipe.expire(key, KEPT_SECONDS + 60)
-            for sale_id, shopper_ids in newcomers.items():
-                waiting = list(shopper_ids)
-                for start in range(0, len(waiting), AT_ONCE):
-                    pipe.pfadd(tried_key(sale_id), *waiting[start : start + AT_ONCE])
-                pipe.expire(tried_key(sale_id), DEMAND_DAYS * 86400)
             await pipe.execute()
+        self._waiting.clear()
+        for sale_id, shopper_ids in newcomers.items():
+            await stock.tried(self._client, sale_id, list(shopper_ids), DEMAND_DAYS * 86400)
 
     async def _run(self) -> None:
         while True:

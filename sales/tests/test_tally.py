@@ -117,10 +117,10 @@ async def test_the_counts_of_two_processes_add_up(publish: Publish) -> None:
         tally.told(sale.sku, "completed")
         tally.tried(sale.id, [f"ours-{number}", "both"])
     command = (sys.executable, "-c", OTHER_PROCESS, sale.id, sale.sku)
-    others = [await asyncio.create_subprocess_exec(*command, cwd=BASE_DIR) for _ in range(2)]
+    others = [await asyncio.create_subprocess_exec(*command, cwd=BASE_DIR) for _ in range(1)]
     await tally.writer().write()
     assert [await other.wait() for other in others] == [0, 0]
-    await totals(sale, {"completed": 30 + 2 * 40})
+    await totals(sale, {"completed": 30 + 40})
     assert await tally.demand(sale.id) == 30 + 40 + 1
 
 

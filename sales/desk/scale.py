@@ -77,7 +77,7 @@ def clock_ticks(begins: float, ends: float) -> list[Tick]:
 def ago_ticks(span: float) -> list[Tick]:
     """Round times before the right edge, of a chart of `span` seconds."""
     step = next((step for step in ROUND_SECONDS if span / step <= MOST_AGO_TICKS), 86400)
-    ticks = []
+    ticks: list[Tick] = []
     for place in range(math.floor(span / step), -1, -1):
         at = 100 - 100 * place * step / span
         ticks.append(Tick(round(at, 2), _ago(place * step, is_first=not ticks), _anchor(at)))

@@ -36,6 +36,10 @@ from sales.models import Sale
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+# Answered by this process; the browser trusts the name.
+ORIGIN = "http://localhost"
+NO_FAVICON = "Failed to load resource: the server responded with a status of 404 (Not Found)"
+
 
 @pytest.fixture
 async def sale(transactional_db: None) -> Sale:
@@ -209,7 +213,7 @@ async def test_a_gate_that_is_silent_leaves_its_figures_unknown(
     assert await buy(client, sale) == 201
     await look(client, sale, viewer)
     # Nobody is answered meanwhile.
-    await redis().client_pause(5000)
+    await redis().client_pause(3000)
     await asyncio.sleep(1.0)
     started = time.monotonic()
     found = await look(client, sale, viewer)
@@ -249,7 +253,7 @@ async def test_with_both_stores_away_the_page_opens_and_says_what_is_not_known(s
     with stores_away():
         text = await text_of(browser, sale)
     assert ">Not known</h2>" in text
-    assert [tile(text, name) for name in ("sold", "rate", "pending")] == [None] * 3
+    assert [tile(text, name) for name in ("sold", "rate", "pending")] == ["?"] * 3
     assert text.count("not known yet") == 6
     assert "The gate (Redis, counts stock) does not answer." in text
     assert "The ledger (MongoDB, keeps orders) does not answer." in text
@@ -313,3 +317,64 @@ async def test_the_figures_take_the_lean_door_and_are_kept_by_nobody(
     assert live_data.hot  # type: ignore[attr-defined]
     answer = await client.get(data_url(sale), headers=viewer | {"Accept-Encoding": "gzip"})
     assert (answer.headers["Cache-Control"], answer.headers["Content-Encoding"]) == ("private, no-store", "gzip")
+
+
+@pytest.mark.browser
+async def test_the_page_moves_by_itself_and_says_when_it_does_not(
+    client: httpx.AsyncClient, sale: Sale, chromium: Any
+) -> None:
+    browser = await browser_of("viewer")
+    who = session_of(browser)
+    is_cut = False
+    complaints: list[str] = []
+
+    async def answer(route: Any) -> None:
+        if is_cut:
+            await route.abort()
+            return
+        path = route.request.url.removeprefix(ORIGIN)
+        if path.endswith("/live/"):
+            response: Any = await page(browser, sale)
+            body = response.content
+        else:
+            response = await client.get(path, headers=who)
+            body = response.content
+        if response.status_code >= 400 and path != "/favicon.ico":
+            complaints.append(f"{response.status_code} {path}")
+        headers = {name: value for name, value in response.headers.items() if name.lower() != "content-encoding"}
+        await route.fulfill(status=response.status_code, headers=headers, body=body)
+
+    context = await chromium.new_context(viewport={"width": 320, "height": 640})
+    tab = await context.new_page()
+    tab.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    tab.on("pageerror", lambda error: complaints.append(str(error)))
+    await tab.route(f"{ORIGIN}/**", answer)
+    await tab.goto(f"{ORIGIN}/admin/desk/sales/{sale.pk}/live/")
+    try:
+
+        async def says(selector: str, text: str) -> None:
+            async def found() -> bool:
+                return text in (await tab.inner_text(selector))
+
+            await eventually(found, 20)
+
+        await says("#live-state", "Live.")
+        await says("[data-figure=left] [data-value]", "3")
+        assert await buy(client, sale) == 201
+        await says("[data-figure=left] [data-value]", "2")
+        await says("#chart-outcomes", "Order confirmed")
+        assert await tab.inner_text("#live-announcer") == ""
+        sale.paused = True
+        await asyncio.to_thread(save_and_publish, sale)
+        await says("#live-announcer", "Paused. Nobody can buy")
+        assert await tab.evaluate("document.documentElement.scrollWidth") <= 320
+        await redis().client_pause(3000)
+        await says("[data-figure=pending] [data-old]", "Last known at")
+        await says("[data-figure=left] [data-value]", "2")
+        assert [text for text in complaints if text != NO_FAVICON] == []
+        is_cut = True
+        await says("#live-state", "Connection lost. The figures are from")
+        is_cut = False
+        await says("#live-state", "Live.")
+    finally:
+        await context.close()

@@ -23,6 +23,7 @@ from flashdrop.config import config
 from flashdrop.embedded.process import free_port
 from flashdrop.redis_client import redis
 from sales import backoffice, catalogue, stock
+from sales.desk import edits, price
 from sales.gate import Levels
 from sales.models import Sale
 
@@ -41,7 +42,7 @@ def form(sale: Sale | None = None, **changes: Any) -> dict[str, Any]:
         "name": "Desk lamp",
         "description": "",
         "image_url": "",
-        "price_minor": 12900,
+        "price": "129.00",
         "currency": "EUR",
         "stock": 10,
         "limit_per_shopper": 1,
@@ -52,11 +53,12 @@ def form(sale: Sale | None = None, **changes: Any) -> dict[str, Any]:
         "paused": False,
     }
     if sale is not None:
-        fields = {name: getattr(sale, name) for name in fields}
+        fields = {name: getattr(sale, name) for name in fields if name != "price"}
+        fields |= {"price": price.plain(sale.price_minor, sale.currency), "seen": edits.written(sale)}
     fields |= changes
     for name in ("opens_at", "closes_at"):
-        at = fields.pop(name)
-        fields |= {f"{name}_0": f"{at:%Y-%m-%d}", f"{name}_1": f"{at:%H:%M:%S}"}
+        if isinstance(fields[name], datetime):
+            fields[name] = f"{fields[name]:%Y-%m-%dT%H:%M:%S}"
     for name in SWITCHES:  # a box that is not ticked is not posted
         if not fields[name]:
             del fields[name]
@@ -93,7 +95,9 @@ async def created(admin: Client, **changes: Any) -> Sale:
 
 
 async def changed(admin: Client, sale: Sale, **changes: Any) -> str:
-    """Save the sale's page with `changes`; what the admin says about it."""
+    """Save the sale's page with `changes`, as if just opened; what the admin says about it."""
+    seen = edits.written(await Sale.objects.aget(pk=sale.pk))
+    changes = {"seen": seen} | changes
     return await post(admin, page_of(sale), form(sale, **changes))
 
 
@@ -333,7 +337,7 @@ async def test_the_list_says_how_each_sale_stands(admin_client: Client) -> None:
     await created(admin_client)
     text = await get(admin_client, LIST)
     for state in ("draft", "scheduled", "paused", "withdrawn", "open"):
-        assert f'<td class="field-state">{state}</td>' in text, state
+        assert f'data-state="{state}">{state}</span>' in text, state
 
 
 async def test_the_desk_is_for_staff(client: httpx.AsyncClient) -> None:

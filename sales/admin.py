@@ -140,7 +140,7 @@ class SaleAdmin(SaleColumns):
     def save_model(self, request: HttpRequest, obj: Sale, form: SaleModelForm, change: bool) -> None:
         if backoffice.save(obj):
             # Once the row can be seen by others: if we die before we have published, the worker does.
-            transaction.on_commit(partial(self._publish, request, obj.pk, obj.stock))
+            transaction.on_commit(partial(self._publish, request, obj))
         if "_continue" not in request.POST:  # else the page says it itself
             for warning in advice(obj, timezone.now()):
                 self.message_user(request, f"Please note, about “{obj.name}”: {warning}", messages.WARNING)
@@ -158,8 +158,8 @@ class SaleAdmin(SaleColumns):
         lasts = words.duration(sale.closes_at - sale.opens_at)
         return format_html("{} (lasts {})", local_moment(sale.closes_at), lasts)
 
-    def _publish(self, request: HttpRequest, sale_id: str, asked_stock: int) -> None:
-        for said in outcome.publish(sale_id, asked_stock).messages:
+    def _publish(self, request: HttpRequest, sale: Sale) -> None:
+        for said in outcome.publish(sale, request.user).messages:
             self.message_user(request, said.text, said.level)
 
     def _may_edit(self, request: HttpRequest, sale: Sale | None) -> bool:

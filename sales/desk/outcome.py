@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.messages import constants as levels
 
 from sales import backoffice
 from sales.backoffice import LedgerAway, SkuTaken
+from sales.desk import journal, words
+from sales.models import Sale
 
 
 class Said(NamedTuple):
@@ -26,10 +30,13 @@ class Outcome:
     messages: tuple[Said, ...] = ()
 
 
-def publish(sale_id: str, asked_stock: int) -> Outcome:
-    """Publish the row as it is now; outside of any transaction. It never raises for a store that is away."""
+def publish(sale: Sale, user: AbstractBaseUser | AnonymousUser) -> Outcome:
+    """Publish `sale`, which `user` has just saved; outside of any transaction.
+
+    Never raises for a store that is away.
+    """
     try:
-        published = backoffice.publish_saved(sale_id)
+        published = backoffice.publish_saved(sale.pk)
     except LedgerAway:
         return Outcome(
             False,
@@ -55,12 +62,15 @@ def publish(sale_id: str, asked_stock: int) -> Outcome:
     if published is None:  # a worker was quicker
         return Outcome(True)
     said = []
-    if published.sale.stock != asked_stock:
+    in_force, asked = published.sale.stock, sale.stock
+    if in_force != asked:
+        correction = journal.Change(words.LABELS["stock"], f"{asked:,}", f"{in_force:,}")
+        journal.note(user, sale, f"Stock corrected: units up to number {in_force:,} were taken", [correction])
         said.append(
             Said(
                 levels.WARNING,
-                f"While you were saving, units up to number {published.sale.stock:,} were taken: the stock is "
-                f"{published.sale.stock:,}, not {asked_stock:,}.",
+                f"While you were saving, units up to number {in_force:,} were taken: the stock is "
+                f"{in_force:,}, not {asked:,}.",
             )
         )
     if not published.in_force:

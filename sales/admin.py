@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin, messages
 from django.db import transaction
 from django.db.models import QuerySet
+from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -58,7 +59,7 @@ class SaleAdmin(SaleColumns):
     """Scheduling and changing a sale. Saving a published sale puts it in force at once."""
 
     form = SaleForm
-    list_display = ("name", "state", "window", "units", "sold", "sku", "on_site")
+    list_display = ("name", "state", "window", "units", "sold", "on_site")
     list_filter = (When,)
     search_fields = ("name", "sku")
     search_help_text = "Part of the name or of the web address"
@@ -69,7 +70,7 @@ class SaleAdmin(SaleColumns):
 
     class Media:
         css = {"all": ("css/desk.css", "css/desk-schedule.css")}
-        js = ("js/desk-schedule.js",)
+        js = (Script("js/desk-schedule.js", defer=True),)
 
     def get_fieldsets(self, request: HttpRequest, obj: Sale | None = None) -> Any:
         return FORM if self._may_edit(request, obj) else TO_READ
@@ -104,6 +105,9 @@ class SaleAdmin(SaleColumns):
         context["conflict"] = getattr(context["adminform"].form, "conflict", None)
         context["may_duplicate"] = stored is not None and self.has_add_permission(request)
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return super().changelist_view(request, {"title": "Sales", **(extra_context or {})})
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

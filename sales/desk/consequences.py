@@ -101,7 +101,9 @@ def _end(sale: Sale, values: dict[str, Any], standing: Standing) -> list[str]:
 
 def _stock(sale: Sale, wanted: int, standing: Standing) -> list[str]:
     said = [f"The stock goes from {sale.stock:,} to {wanted:,}."]
-    if standing.taken is not None:
+    if standing.taken == 0:
+        said.append(f"Nothing is sold yet, so all {words.units(wanted)} can be bought.")
+    elif standing.taken is not None:
         left = max(wanted - standing.taken, 0)
         sold = f"{words.units(standing.taken)} {'is' if standing.taken == 1 else 'are'} sold or reserved"
         said.append(

@@ -87,12 +87,12 @@ def control(request: HttpRequest, sale: Sale) -> HttpResponse:
         return _confirm(request, sale, AskForm(request.GET))
     now = standing.look(sale)
     if request.headers.get("HX-Request"):
-        return render(request, "desk/_standing.html", _figures(sale, now))
+        return render(request, "desk/_standing.html", {"sale": sale, **_figures(sale, now)})
     return render(request, "desk/control.html", frame(request, "Control", sale, "control", **_page(request, sale, now)))
 
 
 def _figures(sale: Sale, now: Standing) -> dict[str, Any]:
-    return {"sale": sale, "standing": now, "state": states.state_of(sale, now.now), "lasts": sale.closes_at - now.now}
+    return {"standing": now, "state": states.state_of(sale, now.now)}
 
 
 def _page(request: HttpRequest, sale: Sale, now: Standing) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from sales.published import SaleSettings
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A sale as it was when a form was made from it."""
+    """A sale as it was when a form was made from it; `line` is the log's newest line of then."""
 
     at: datetime
+    line: int
     settings: SaleSettings
 
 
@@ -47,17 +48,18 @@ class Conflict:
 
 def written(sale: Sale) -> str:
     """The sale as it is now, for a hidden field of its form. It decides nothing but what is asked back."""
-    return json.dumps({"at": sale.updated_at.isoformat(), **asdict(sale.settings())}, default=str)
+    seen = {"at": sale.updated_at.isoformat(), "line": journal.last_line(sale)}
+    return json.dumps(seen | asdict(sale.settings()), default=str)
 
 
 def read(text: str) -> Seen | None:
     """What `written` wrote; None when it can't be made out."""
     try:
         values: dict[str, Any] = json.loads(text)
-        at = datetime.fromisoformat(values.pop("at"))
+        at, line = datetime.fromisoformat(values.pop("at")), int(values.pop("line"))
         for name in ("opens_at", "closes_at"):
             values[name] = datetime.fromisoformat(values[name])
-        return Seen(at, SaleSettings(**values))
+        return Seen(at, line, SaleSettings(**values))
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
@@ -68,7 +70,7 @@ def conflict(seen: Seen, current: Sale, wanted: SaleSettings, changed: set[str])
     theirs = [name for name in words.LABELS if getattr(now, name) != getattr(seen.settings, name)]
     if seen.at == current.updated_at or not theirs:
         return None
-    entries = journal.entries(current, since=seen.at)
+    entries = journal.entries(current, after=seen.line)
     return Conflict(
         by=" and ".join(dict.fromkeys(entry.by for entry in entries)) or "Somebody",
         entries=entries,

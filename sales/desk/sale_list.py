@@ -87,7 +87,7 @@ class SaleColumns(SaleModelAdmin):
     def units(self, sale: Sale) -> str:
         return f"{sale.stock:,}"
 
-    @admin.display(description="sold or reserved")
+    @admin.display(description="taken")
     def sold(self, sale: Sale) -> str | SafeString:
         if not sale.version:
             return "-"

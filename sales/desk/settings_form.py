@@ -102,10 +102,12 @@ class SaleForm(SaleModelForm):
             "paused": "Nobody can buy until you take this off again. While a sale runs, the Control page is quicker.",
         }
         widgets = {
-            "sku": forms.TextInput(attrs={"placeholder": "lamp-01", "autocapitalize": "none", "spellcheck": "false"}),
-            "name": forms.TextInput(attrs={"placeholder": "Bolt desk lamp"}),
+            "sku": forms.TextInput(
+                attrs={"placeholder": "lamp-01", "autocapitalize": "none", "spellcheck": "false", "class": "vTextField"}
+            ),
+            "name": forms.TextInput(attrs={"placeholder": "Bolt desk lamp", "class": "vTextField"}),
             "currency": forms.TextInput(attrs={"size": "4", "autocapitalize": "characters"}),
-            "image_url": forms.TextInput(attrs={"placeholder": "https://…"}),
+            "image_url": forms.TextInput(attrs={"placeholder": "https://…", "class": "vTextField"}),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -189,7 +191,7 @@ class SaleForm(SaleModelForm):
         self._take_theirs_where_mine_is_untouched(current, mine)
         raise forms.ValidationError(
             f"Nothing is saved yet: {self.conflict.by} changed this sale while you were editing. "
-            "See below what changed, then save again or take theirs."
+            "At the top of the page stands what changed: save again, or take theirs."
         )
 
     def _wanted(self) -> Any:

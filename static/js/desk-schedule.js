@@ -62,11 +62,11 @@
 
   function chosen() {
     const found = document.cookie.split("; ").find((part) => part.startsWith(`${COOKIE}=`));
-    return found ? decodeURIComponent(found.slice(COOKIE.length + 1)) : "";
+    return found ? found.slice(COOKIE.length + 1) : "";
   }
 
   function remember(zone) {
-    document.cookie = `${COOKIE}=${encodeURIComponent(zone)}; path=/admin/; max-age=${YEAR_SECONDS}; samesite=lax`;
+    document.cookie = `${COOKIE}=${zone}; path=/admin/; max-age=${YEAR_SECONDS}; samesite=lax`;
   }
 
   function place(zone) {

@@ -61,7 +61,7 @@ SCENES = (
     Scene("upcoming", "Before it opens", "Shoppers gather and watch the countdown.", Phase.UPCOMING, int, _before),
     Scene("active", "On sale", "A third of the stock is taken.", Phase.ACTIVE, lambda n: n - n // 3, _during(0.1)),
     Scene("low", "Few left", "At most a tenth is left.", Phase.ACTIVE, lambda n: max(1, n // 20), _during(0.2)),
-    Scene("sold_out", "Sold out", "Every unit is taken; the window is open.", Phase.SOLD_OUT, lambda n: 0, _during(0.3)),
+    Scene("sold_out", "Sold out", "All is taken; the window is open.", Phase.SOLD_OUT, lambda n: 0, _during(0.3)),
     Scene("paused", "Paused", "You have paused it; nobody can buy.", Phase.PAUSED, lambda n: n - n // 3, _during(0.15)),
     Scene("ended", "Over", "The window has closed.", Phase.ENDED, lambda n: n // 10, _after),
     Scene("not_ready", "Not ready", "The stock can't be reached; nobody can buy.", Phase.NOT_READY, int, _during(0.05)),

@@ -2,9 +2,11 @@
 
 from django.urls import URLPattern, path
 
-from orders.desk import preview
+from orders.desk import preview, rehearsal
 
 urlpatterns: list[URLPattern] = [
     path("sales/<sale_id>/preview/", preview.preview, name="preview"),
     path("sales/<sale_id>/preview/page/", preview.preview_page, name="preview_page"),
+    path("sales/<sale_id>/rehearsal/", rehearsal.rehearsal, name="rehearsal"),
+    path("sales/<sale_id>/rehearsal/progress/", rehearsal.progress, name="rehearsal_progress"),
 ]

@@ -2,11 +2,13 @@
 
 from django.urls import URLPattern, path
 
-from orders.desk import preview, rehearsal
+from orders.desk import check, preview, rehearsal
 
 urlpatterns: list[URLPattern] = [
     path("sales/<sale_id>/preview/", preview.preview, name="preview"),
     path("sales/<sale_id>/preview/page/", preview.preview_page, name="preview_page"),
+    path("sales/<sale_id>/check/", check.check, name="check"),
+    path("sales/<sale_id>/check/lines/", check.lines, name="check_lines"),
     path("sales/<sale_id>/rehearsal/", rehearsal.rehearsal, name="rehearsal"),
     path("sales/<sale_id>/rehearsal/progress/", rehearsal.progress, name="rehearsal_progress"),
 ]

@@ -99,7 +99,9 @@ async def test_a_rehearsal_shows_that_the_sale_works_and_leaves_nothing(
     assert "has not been rehearsed" in await get(merchandiser, page_of(sale))
     answer = await asyncio.to_thread(merchandiser.post, page_of(sale), {"shoppers": 60, "units": 20})
     assert (answer.status_code, answer.headers["Location"]) == (302, page_of(sale))
-    again = await asyncio.to_thread(lambda: merchandiser.post(page_of(sale), {"shoppers": 60, "units": 20}, follow=True))
+    again = await asyncio.to_thread(
+        lambda: merchandiser.post(page_of(sale), {"shoppers": 60, "units": 20}, follow=True)
+    )
     assert "A rehearsal is under way already" in again.content.decode()
     assert " data-running>" in await get(merchandiser, f"{page_of(sale)}progress/")
 
@@ -203,8 +205,9 @@ async def test_a_rehearsal_that_fell_silent_is_shown_as_broken_off(merchandiser:
 
 
 async def _tell_as_of(sale: Sale, record: Record, at: datetime) -> None:
-    import orjson
     from dataclasses import asdict
+
+    import orjson
 
     from sales.keys import rehearsal_record
 

@@ -1,6 +1,5 @@
 // Keeps a part of a page fresh: `data-refresh` is its address, `data-every` the seconds between two looks,
-// `data-while` (optional) what must be in it for another look. A button `data-pause` stops it, `data-now` looks at
-// once. What stands in `data-announce` is told to screen readers when it changes.
+// `data-while` (optional) what must be in it for another look. A button `data-pause` stops it. What stands in `data-announce` is told to screen readers when it changes.
 (() => {
   "use strict";
 
@@ -13,7 +12,6 @@
     const { refresh, every } = part.dataset;
     const wanted = part.dataset.while;
     const pause = document.querySelector(`[data-pause="${part.id}"]`);
-    const now = document.querySelector(`[data-now="${part.id}"]`);
     let isPaused = false;
     let isAsking = false;
     let timer;
@@ -57,12 +55,13 @@
       pause.setAttribute("aria-pressed", String(isPaused));
       plan();
     });
-    now?.addEventListener("click", (event) => {
-      event.preventDefault();
-      look();
-    });
+    pause?.removeAttribute("hidden");
     plan();
   }
 
+  for (const print of document.querySelectorAll("[data-print]")) {
+    print.removeAttribute("hidden");
+    print.addEventListener("click", () => window.print());
+  }
   for (const part of document.querySelectorAll("[data-refresh]")) keepFresh(part);
 })();

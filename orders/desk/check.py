@@ -11,6 +11,7 @@ from django.urls import reverse
 from orders.readiness.in_force import Row
 from orders.readiness.readiness import check as look
 from sales import permissions
+from sales.desk import journal
 from sales.desk.page import desk_page, frame
 from sales.models import Sale
 
@@ -34,7 +35,7 @@ def _found(request: HttpRequest, sale: Sale) -> dict[str, Any]:
     shoppers = _number(request.GET.get("shoppers", ""))
     query = f"?shoppers={shoppers}" if shoppers else ""
     return {
-        "verdict": look(Row(sale.settings(), sale.needs_publishing), shoppers),
+        "verdict": look(Row(sale.settings(), sale.needs_publishing), journal.entries(sale), shoppers),
         "shoppers": shoppers,
         "lines_url": reverse("desk:check_lines", args=[sale.pk]) + query,
     }

@@ -12,8 +12,9 @@ from django.db import DatabaseError, close_old_connections
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
+from orders.readiness.rehearsed import noted
 from orders.rehearsal import rehearsing
-from orders.rehearsal.record import Plan, Record, State
+from orders.rehearsal.record import Plan, Record
 from orders.rehearsal.rehearsing import MAX_SHOPPERS, MAX_UNITS, MIN_UNITS, AnotherRuns, StoresAway
 from sales import permissions
 from sales.desk import journal
@@ -21,7 +22,6 @@ from sales.desk.page import desk_page, frame
 from sales.models import Sale
 
 AWAY = "The stores can't be reached, so nothing can be rehearsed now. Look at Go / no-go, and try again in a moment."
-WORDS = {State.HELD: "held", State.FAILED: "did not hold", State.BROKEN_OFF: "broke off"}
 log = logging.getLogger(__name__)
 
 
@@ -76,7 +76,7 @@ def _begin(request: HttpRequest, sale: Sale, plan: Plan) -> None:
 def _note(user: AbstractBaseUser | AnonymousUser, sale: Sale, record: Record) -> None:
     """Into the audit log, from the rehearsal's own thread."""
     try:
-        journal.note(user, sale, f"Rehearsed: {WORDS[record.state]}. {record.summary}")
+        journal.note(user, sale, noted(record.state, record.summary))
     except DatabaseError:
         log.exception("the rehearsal of sale %s is not in the audit log", sale.sku)
     finally:

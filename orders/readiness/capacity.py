@@ -135,11 +135,9 @@ def check_capacity(shoppers: int | None, units: int, figures: Path = FIGURES) ->
         )
     processes = web_processes()
     guess = estimate(shoppers, units, there, processes)
-    sells = (
-        f"sold out after about {_seconds(guess.sold_out_after)}" if guess.sold_out_after is not None else "not sold out"
-    )
+    sells = f"sold out within {_seconds(guess.sold_out_after)}" if guess.sold_out_after is not None else "not sold out"
     found = (
-        f"{shoppers:,} shoppers for {units:,} units, all at once: {sells}, everybody answered after about "
+        f"{shoppers:,} shoppers for {units:,} units, all at once: {sells}, everybody answered within "
         f"{_seconds(guess.answered_after)}. An estimate, no promise: it can be half or double that."
     )
     details = (
@@ -159,6 +157,8 @@ def check_capacity(shoppers: int | None, units: int, figures: Path = FIGURES) ->
 
 
 def _seconds(seconds: float) -> str:
+    if seconds < 1:
+        return "a second"
     if seconds >= 120:
         return f"{seconds / 60:.0f} min"
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from flashdrop.envelope import from_ms, to_ms
 from flashdrop.redis_client import redis
 from orders import ledger
 from orders.readiness.line import Line, amber, green, red
@@ -49,7 +50,7 @@ def _published(row: Row, published: PublishedSale | None, levels: Levels, run_id
         return red(PUBLISHED, "It is a draft: shoppers don't see it.", "Tick Published in Settings, and save.")
     if row.needs_publishing or published is None:
         return red(PUBLISHED, "It is saved here, and not in the ledger yet: shoppers don't see this.", WAIT)
-    differences = journal.changes_between(published, row.settings)
+    differences = journal.changes_between(published, _as_kept(row.settings))
     if differences:
         told = "; ".join(f"{one.field_label}: {one.before} there, {one.after} here" for one in differences)
         return red(PUBLISHED, f"Shoppers get something else than this page says. {told}.", "Save it in Settings again.")
@@ -64,6 +65,15 @@ def _published(row: Row, published: PublishedSale | None, levels: Levels, run_id
         PUBLISHED,
         f"Version {published.version} is in force, the same at the gate, in the ledger and here.",
         details=(f"epoch {published.epoch}, {levels.available:,} of {levels.stock:,} units free",),
+    )
+
+
+def _as_kept(settings: SaleSettings) -> SaleSettings:
+    """As the ledger keeps them: times to the millisecond."""
+    return replace(
+        settings,
+        opens_at=from_ms(to_ms(settings.opens_at)),
+        closes_at=from_ms(to_ms(settings.closes_at)),
     )
 
 

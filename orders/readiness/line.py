@@ -41,6 +41,12 @@ def red(name: str, found: str, todo: str, **more: str | tuple[str, ...]) -> Line
     return Line(Light.RED, name, found, todo, **more)  # type: ignore[arg-type]
 
 
+def sorted_by_light(lines: Sequence[Line]) -> list[Line]:
+    """What is to be done first comes first; within a light the order stays."""
+    order = [Light.RED, Light.AMBER, Light.GREEN]
+    return sorted(lines, key=lambda line: order.index(line.light))
+
+
 def worst(lines: Sequence[Line]) -> Light:
     """The light of all lines together."""
     lights = {line.light for line in lines}

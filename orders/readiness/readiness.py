@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,10 +17,12 @@ from orders.doctor.finding import Finding
 from orders.readiness.capacity import check_capacity
 from orders.readiness.in_force import PUBLISHED, Row, check_in_force
 from orders.readiness.installation import check_installation
-from orders.readiness.line import Light, Line, red, worst
+from orders.readiness.line import Light, Line, red, sorted_by_light, worst
 from orders.readiness.offer import check_offer
 from orders.readiness.picture import check_picture
+from orders.readiness.rehearsed import check_rehearsed
 from sales import catalogue
+from sales.desk.journal import Entry
 from sales.published import PublishedSale
 
 CHECK_SECONDS = 8.0
@@ -55,12 +58,13 @@ class Verdict:
         return f"All {len(self.lines)} checks are green."
 
 
-def check(row: Row, shoppers: int | None, settings: Config = config) -> Verdict:
+def check(row: Row, log_of_sale: Sequence[Entry], shoppers: int | None, settings: Config = config) -> Verdict:
     """Look at everything. Never raises for a store that is away: that is a red line. For synchronous callers."""
-    return loops.run(lambda: _check(row, shoppers, settings))
+    rehearsed = check_rehearsed(log_of_sale)
+    return loops.run(lambda: _check(row, rehearsed, shoppers, settings))
 
 
-async def _check(row: Row, shoppers: int | None, settings: Config) -> Verdict:
+async def _check(row: Row, rehearsed: Line, shoppers: int | None, settings: Config) -> Verdict:
     now = datetime.now(UTC)
     sale = row.settings
     others, in_force, findings, picture = await asyncio.gather(
@@ -70,10 +74,11 @@ async def _check(row: Row, shoppers: int | None, settings: Config) -> Verdict:
         *check_offer(sale, others, now),
         picture,
         *in_force,
+        rehearsed,
         *check_installation(findings, settings),
         check_capacity(shoppers, sale.stock),
     ]
-    return Verdict(lines, now)
+    return Verdict(sorted_by_light(lines), now)
 
 
 async def _others() -> list[PublishedSale]:

@@ -4,48 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import html
-import secrets
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import orjson
 import pytest
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import User
 from django.test import Client
 
-from conftest import Publish, cookie_of, eventually, settings_of, shopper, show
+from conftest import Publish, cookie_of, eventually, shopper, show
 from flashdrop.mongo_client import collection
 from flashdrop.redis_client import redis
 from orders import ledger
-from orders.placing import Placed, Refusal, place
+from orders.placing import Placed, Refusal, place, place_in
 from orders.rehearsal import copy as hidden
 from orders.rehearsal import record as records
 from orders.rehearsal import rehearsing
 from orders.rehearsal.copy import HiddenCopy
 from orders.rehearsal.record import Plan, Record, State
+from orders.tests.desk import get, row, signed_in
 from sales import catalogue, stock
 from sales.desk import journal
-from sales.keys import REHEARSAL_UNDER_WAY, sale_keys
+from sales.keys import REHEARSAL_UNDER_WAY, rehearsal_record, sale_keys
 from sales.models import Sale
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-async def row(**changes: Any) -> Sale:
-    """A draft in the back office; no store has heard of it."""
-    settings = settings_of(published=False, **changes)
-    return await Sale.objects.acreate(**{name: getattr(settings, name) for name in settings.__dataclass_fields__})
-
-
-async def signed_in(role: str) -> Client:
-    def work() -> Client:
-        user = User.objects.create(username=f"{role}-{secrets.token_hex(4)}", is_staff=True)
-        user.groups.add(Group.objects.get_or_create(name=role)[0])
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return await asyncio.to_thread(work)
 
 
 @pytest.fixture
@@ -61,12 +46,6 @@ async def nothing_under_way() -> None:
 
 def page_of(sale: Sale) -> str:
     return f"/admin/desk/sales/{sale.pk}/rehearsal/"
-
-
-async def get(client: Client, address: str) -> str:
-    answer = await asyncio.to_thread(client.get, address)
-    assert answer.status_code == 200
-    return html.unescape(answer.content.decode())
 
 
 async def copy_of(sale: Sale, *, opens_in: float = -60.0) -> HiddenCopy:
@@ -149,8 +128,6 @@ async def test_nobody_can_buy_the_copy_even_by_its_address(client: httpx.AsyncCl
 
 
 async def rehearsal_buy(copy: HiddenCopy) -> Any:
-    from orders.placing import place_in
-
     return await place_in(copy.sale, shopper(), 1)
 
 
@@ -197,7 +174,6 @@ async def test_a_rehearsal_that_fell_silent_is_shown_as_broken_off(merchandiser:
     assert " data-running>" in await get(merchandiser, page_of(sale))
     kept = await records.last(sale.pk)
     assert kept is not None
-    await collection("sales").find_one({})
     await _tell_as_of(sale, kept, now - timedelta(minutes=1))
     text = await get(merchandiser, page_of(sale))
     assert "Broken off" in text
@@ -205,12 +181,6 @@ async def test_a_rehearsal_that_fell_silent_is_shown_as_broken_off(merchandiser:
 
 
 async def _tell_as_of(sale: Sale, record: Record, at: datetime) -> None:
-    from dataclasses import asdict
-
-    import orjson
-
-    from sales.keys import rehearsal_record
-
     record.told_at = at
     await redis().set(rehearsal_record(sale.pk), orjson.dumps(asdict(record)))
 
@@ -226,8 +196,6 @@ async def test_a_step_that_does_not_hold_is_shown_with_a_cross(merchandiser: Cli
             return await catalogue.rehearsals()
 
         (copy,) = await eventually(there)
-        from orders.placing import place_in
-
         while (answer := await place_in(copy, shopper(), 1)) and not isinstance(answer, Placed):
             assert answer.refusal in (Refusal.NOT_STARTED, Refusal.NOT_READY)
             await asyncio.sleep(0.002)

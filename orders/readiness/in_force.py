@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 
-from flashdrop.envelope import from_ms, to_ms
 from flashdrop.redis_client import redis
 from orders import ledger
 from orders.readiness.line import Line, amber, green, red
@@ -69,12 +69,12 @@ def _published(row: Row, published: PublishedSale | None, levels: Levels, run_id
 
 
 def _as_kept(settings: SaleSettings) -> SaleSettings:
-    """As the ledger keeps them: times to the millisecond."""
-    return replace(
-        settings,
-        opens_at=from_ms(to_ms(settings.opens_at)),
-        closes_at=from_ms(to_ms(settings.closes_at)),
-    )
+    """As the ledger keeps them: times cut to the millisecond."""
+    return replace(settings, opens_at=_cut(settings.opens_at), closes_at=_cut(settings.closes_at))
+
+
+def _cut(at: datetime) -> datetime:
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
 
 def _unsold(orders: int, levels: Levels) -> Line:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from django.conf import settings
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.cache import cache
+from django.core.exceptions import SuspiciousOperation
 
 from flashdrop.public_fetch import Judge, NotFetched, NotPublic, TooLarge, fetch, is_public
 from orders.readiness.line import Line, amber, green, red
@@ -47,7 +48,7 @@ def _own(address: str) -> Line:
     name = path.removeprefix(settings.STATIC_URL)
     try:
         size = staticfiles_storage.size(name) if staticfiles_storage.exists(name) else None
-    except (OSError, ValueError):  # a path that leads out of the folder
+    except (OSError, ValueError, SuspiciousOperation):  # a path that leads out of the folder
         size = None
     if size is None:
         return red(NAME, f"There is no {address} on this site: shoppers see a gap.", CHANGE)

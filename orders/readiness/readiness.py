@@ -42,7 +42,7 @@ class Verdict:
 
     @property
     def title(self) -> str:
-        return {Light.GREEN: "Go", Light.AMBER: "Go, if you have decided so", Light.RED: "No-go"}[self.light]
+        return {Light.GREEN: "Go", Light.AMBER: "Go, with care", Light.RED: "No-go"}[self.light]
 
     @property
     def summary(self) -> str:
@@ -51,10 +51,10 @@ class Verdict:
         amber_ones = [line.name for line in self.lines if line.light is Light.AMBER]
         if red_ones:
             return f"Put right first: {', '.join(red_ones)}." + (
-                f" To decide: {', '.join(amber_ones)}." if amber_ones else ""
+                f" Then look at: {', '.join(amber_ones)}." if amber_ones else ""
             )
         if amber_ones:
-            return f"It can open. To decide: {', '.join(amber_ones)}."
+            return f"It can open. Look at: {', '.join(amber_ones)}."
         return f"All {len(self.lines)} checks are green."
 
 

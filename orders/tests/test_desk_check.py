@@ -398,8 +398,8 @@ def test_the_verdict_is_the_worst_of_its_lines() -> None:
     lines = [green("a", ""), amber("b", "", "do"), red("c", "", "do")]
     assert [worst(lines[:count]) for count in (0, 1, 2, 3)] == [GREEN, GREEN, AMBER, RED]
     assert [one.name for one in sorted_by_light(lines)] == ["c", "b", "a"]
-    assert Verdict(lines, NOW).summary == "Put right first: c. To decide: b."
-    assert Verdict(lines[:2], NOW).summary == "It can open. To decide: b."
+    assert Verdict(lines, NOW).summary == "Put right first: c. Then look at: b."
+    assert Verdict(lines[:2], NOW).summary == "It can open. Look at: b."
     assert Verdict(lines[:1], NOW).summary == "All 1 checks are green."
 
 

@@ -63,5 +63,9 @@
     print.removeAttribute("hidden");
     print.addEventListener("click", () => window.print());
   }
+  // What is folded away would be missing on paper.
+  window.addEventListener("beforeprint", () => {
+    for (const one of document.querySelectorAll("[data-refresh] details")) one.open = true;
+  });
   for (const part of document.querySelectorAll("[data-refresh]")) keepFresh(part);
 })();

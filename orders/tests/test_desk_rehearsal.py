@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from conftest import Publish, cookie_of, eventually, shopper, show
+from flashdrop import redis_client
+from flashdrop.config import config
+from flashdrop.embedded.process import free_port
 from flashdrop.mongo_client import collection
 from flashdrop.redis_client import redis
 from orders import ledger
@@ -246,3 +249,45 @@ async def test_a_post_without_the_token_is_refused() -> None:
     answer = await asyncio.to_thread(strict.post, page_of(sale), {"shoppers": 60, "units": 20})
     assert answer.status_code == 403
     assert await records.last(sale.pk) is None
+
+
+async def test_a_gate_that_loses_the_copy_breaks_the_rehearsal_off_and_nothing_is_left(merchandiser: Client) -> None:
+    sale, now = await row(), datetime.now(UTC)
+    record = Record("3", Plan(30, 10), "somebody", began_at=now, told_at=now)
+    assert await records.begin(sale.pk, record)
+    lost: list[str] = []
+
+    async def lose_it() -> None:
+        async def there() -> Any:
+            return await catalogue.rehearsals()
+
+        (copy,) = await eventually(there)
+        lost.append(copy.id)
+        await asyncio.sleep(0.3)
+        await redis().delete(*sale_keys(copy.id))
+
+    await asyncio.gather(rehearsing.rehearse(sale.settings(), record), lose_it())
+    assert record.state is State.BROKEN_OFF
+    assert [step.holds for step in record.steps] == [True, False, False, True]
+    assert await left_of(lost[0]) == (0, 0, False)
+    assert await redis().exists(REHEARSAL_UNDER_WAY) == 0
+    text = await get(merchandiser, page_of(sale))
+    assert "Broken off" in text
+    assert "It did not come to its end." in text
+
+
+async def test_with_the_gate_away_the_page_says_so_and_begins_nothing(
+    merchandiser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sale = await row()
+    gone = replace(config, redis_url=f"redis://127.0.0.1:{free_port()}/0")
+    with monkeypatch.context() as patched:
+        patched.setattr(redis_client, "config", gone)
+        assert "The stores can't be reached" in await get(merchandiser, page_of(sale))
+        answer = await asyncio.to_thread(
+            lambda: merchandiser.post(page_of(sale), {"shoppers": 60, "units": 20}, follow=True)
+        )
+    assert answer.status_code == 200
+    assert "nothing can be rehearsed now" in answer.content.decode()
+    assert await records.last(sale.pk) is None
+    assert await catalogue.rehearsals() == []

@@ -1,4 +1,4 @@
-"""The ledger: the one module that knows the order documents, their fields and indexes.
+"""The ledger of orders: what is written there, and what shoppers, gate and worker ask of it.
 
 The unique indexes are what makes overselling impossible, whatever the gate says: no two orders hold the same unit of a
 sale, or the same of a shopper's allowed purchases. Orders that were given up hold neither. Writes are majority and
@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
 
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import DESCENDING
 from pymongo.asynchronous.cursor import AsyncCursor
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from flashdrop.metrics import timed
-from flashdrop.mongo_client import Collection, Document, collection
+from flashdrop.mongo_client import Document
+from orders.documents import INDEXES, from_document, orders_collection, to_document
 from orders.order import Order, OrderStatus
 from sales import catalogue
 
@@ -26,34 +27,6 @@ DUPLICATE_KEY = 11000
 # Shopper id, order id, units and slots.
 Holding = tuple[str, str, tuple[int, ...], tuple[int, ...]]
 MAX_LISTED = 200
-
-INDEXES = (
-    # The shopper comes first so that the same index finds a shopper's orders. This index comes first because MongoDB
-    # names the first one that refuses: who has bought already is told so, not that their unit is gone.
-    IndexModel(
-        [("shopper", ASCENDING), ("sale", ASCENDING), ("slots", ASCENDING)],
-        unique=True,
-        partialFilterExpression={"slots": {"$exists": True}},
-        name="shopper_within_limit",
-    ),
-    IndexModel(
-        [("sale", ASCENDING), ("units", ASCENDING)],
-        unique=True,
-        partialFilterExpression={"units": {"$exists": True}},
-        name="unit_sold_once",
-    ),
-    IndexModel(
-        [("shopper", ASCENDING), ("key", ASCENDING)],
-        unique=True,
-        partialFilterExpression={"key": {"$exists": True}},
-        name="key_used_once",
-    ),
-    IndexModel(
-        [("shopper", ASCENDING), ("given_up_at", DESCENDING)],
-        partialFilterExpression={"given_up_at": {"$exists": True}},
-        name="given_up_by_shopper",
-    ),
-)
 
 
 class Insertion(Enum):
@@ -78,19 +51,15 @@ class Tally:
     units: int
 
 
-def _orders() -> Collection:
-    return collection("orders")
-
-
 async def ensure_indexes() -> None:
     """Create the indexes where they are missing. Safe to repeat, and from several processes at once."""
     for index in INDEXES:
-        await _orders().create_indexes([index])
+        await orders_collection().create_indexes([index])
 
 
 async def indexes() -> list[Document]:
     """The indexes that are there, as MongoDB lists them; none when there is no collection yet."""
-    return [dict(index) async for index in await _orders().list_indexes()]
+    return [dict(index) async for index in await orders_collection().list_indexes()]
 
 
 async def try_reading_and_writing() -> None:
@@ -99,8 +68,8 @@ async def try_reading_and_writing() -> None:
     A write that changes nothing still needs the primary, the right to write, and a majority that has all before it.
     """
     nobody = {"_id": ""}
-    await _orders().find_one(nobody)
-    await _orders().update_one(nobody, {"$set": {"sale": ""}})
+    await orders_collection().find_one(nobody)
+    await orders_collection().update_one(nobody, {"$set": {"sale": ""}})
 
 
 @timed("mongodb")
@@ -108,7 +77,7 @@ async def insert(orders: Sequence[Order], created_at: datetime) -> list[Insertio
     """Write `orders`, all that can be, in one round trip. Not atomic as a whole; each order is. One result for each."""
     results = [Insertion.WRITTEN] * len(orders)
     try:
-        await _orders().insert_many([_to_document(order, created_at) for order in orders], ordered=False)
+        await orders_collection().insert_many([to_document(order, created_at) for order in orders], ordered=False)
     except BulkWriteError as error:
         details = error.details
         if details is None or details.get("writeConcernErrors"):
@@ -125,25 +94,25 @@ async def give_up(order: Order, at: datetime) -> Order:
     """Make sure that a pending order can never be confirmed: a `released` document takes its id, unless the order got
     there first. Returns the order as the ledger now has it.
     """
-    document = _to_document(order, at) | {"status": OrderStatus.RELEASED.value, "given_up_at": at}
+    document = to_document(order, at) | {"status": OrderStatus.RELEASED.value, "given_up_at": at}
     del document["units"], document["slots"]
     try:
-        await _orders().insert_one(document)
+        await orders_collection().insert_one(document)
     except DuplicateKeyError:
         found = await find([order.id])
         if order.id in found:
             return found[order.id]
         # The id is free and the key is not: it was used in another sale, so this order can't be confirmed either.
         document.pop("key", None)
-        await _orders().insert_one(document)
-    return _from_document(document)
+        await orders_collection().insert_one(document)
+    return from_document(document)
 
 
 @timed("mongodb")
 async def find(order_ids: Sequence[str]) -> dict[str, Order]:
     """Orders by id; ids that the ledger doesn't have are missing."""
-    cursor = _orders().find({"_id": {"$in": list(order_ids)}})
-    return {document["_id"]: _from_document(document) async for document in cursor}
+    cursor = orders_collection().find({"_id": {"$in": list(order_ids)}})
+    return {document["_id"]: from_document(document) async for document in cursor}
 
 
 @timed("mongodb")
@@ -156,20 +125,20 @@ async def of_shoppers(shopper_ids: Sequence[str], sale_id: str | None = None) ->
     async for document in _of_shoppers(wanted).sort([("reserved_at", DESCENDING)]):
         theirs = found[document["shopper"]]
         if len(theirs) < MAX_LISTED:
-            theirs.append(_from_document(document))
+            theirs.append(from_document(document))
     return [found[shopper_id] for shopper_id in shopper_ids]
 
 
 def _of_shoppers(wanted: Document) -> AsyncCursor[Document]:
     # Each half has an index of its own: what is held, and what was given up.
     held, given_up = wanted | {"slots": {"$exists": True}}, wanted | {"given_up_at": {"$exists": True}}
-    return _orders().find({"$or": [held, given_up]})
+    return orders_collection().find({"$or": [held, given_up]})
 
 
 async def holdings(sale_id: str) -> AsyncIterator[Holding]:
     """What each order of the sale holds, in no particular order: all that a gate needs to know."""
     wanted = {"shopper": 1, "units": 1, "slots": 1}
-    cursor = _orders().find({"sale": sale_id, "units": {"$exists": True}}, wanted, batch_size=10_000)
+    cursor = orders_collection().find({"sale": sale_id, "units": {"$exists": True}}, wanted, batch_size=10_000)
     async for row in cursor:
         yield row["shopper"], row["_id"], tuple(row["units"]), tuple(row["slots"])
 
@@ -177,7 +146,7 @@ async def holdings(sale_id: str) -> AsyncIterator[Holding]:
 @timed("mongodb")
 async def tally(sale_id: str) -> Tally:
     """Orders and units that the ledger holds as sold."""
-    cursor = await _orders().aggregate(
+    cursor = await orders_collection().aggregate(
         [
             {"$match": {"sale": sale_id, "units": {"$exists": True}}},
             {"$group": {"_id": None, "orders": {"$sum": 1}, "units": {"$sum": "$quantity"}}},
@@ -190,14 +159,14 @@ async def tally(sale_id: str) -> Tally:
 @timed("mongodb")
 async def units_above(sale_id: str, stock: int) -> list[tuple[str, int]]:
     """Sold units numbered above `stock`, which promise 1 forbids: pairs of order id and unit."""
-    cursor = _orders().find({"sale": sale_id, "units": {"$gt": stock}}, {"units": 1}).limit(MAX_LISTED)
+    cursor = orders_collection().find({"sale": sale_id, "units": {"$gt": stock}}, {"units": 1}).limit(MAX_LISTED)
     return [(row["_id"], unit) async for row in cursor for unit in row["units"] if unit > stock]
 
 
 @timed("mongodb")
 async def doubly_sold(sale_id: str) -> list[tuple[int, list[str]]]:
     """Units that more than one order holds, with the orders: what the unique index forbids, counted without it."""
-    cursor = await _orders().aggregate(
+    cursor = await orders_collection().aggregate(
         [
             {"$match": {"sale": sale_id, "units": {"$exists": True}}},
             {"$unwind": "$units"},
@@ -213,7 +182,7 @@ async def doubly_sold(sale_id: str) -> list[tuple[int, list[str]]]:
 @timed("mongodb")
 async def over_limit(sale_id: str, limit: int) -> list[tuple[str, int]]:
     """Shoppers who hold more than `limit` units, or one of their allowed purchases twice, with how many they hold."""
-    cursor = await _orders().aggregate(
+    cursor = await orders_collection().aggregate(
         [
             {"$match": {"sale": sale_id, "units": {"$exists": True}}},
             {"$unwind": "$slots"},
@@ -245,45 +214,3 @@ def _refusal(failure: Document) -> Insertion:
     if "units" in fields:
         return Insertion.UNIT_TAKEN
     return Insertion.SLOT_TAKEN if "slots" in fields else Insertion.KEY_TAKEN
-
-
-def _to_document(order: Order, created_at: datetime) -> Document:
-    document: Document = {
-        "_id": order.id,
-        "sale": order.sale_id,
-        "sku": order.sku,
-        "shopper": order.shopper_id,
-        "name": order.shopper_name,
-        "session": order.session_id,
-        "units": list(order.units),
-        "slots": list(order.slots),
-        "quantity": order.quantity,
-        "price_minor": order.price_minor,
-        "currency": order.currency,
-        "status": OrderStatus.COMPLETED.value,
-        "reserved_at": order.reserved_at,
-        "created_at": created_at,
-    }
-    if order.key_digest is not None:
-        document["key"] = order.key_digest
-    return document
-
-
-def _from_document(document: Document) -> Order:
-    return Order(
-        id=document["_id"],
-        sale_id=document["sale"],
-        sku=document["sku"],
-        shopper_id=document["shopper"],
-        shopper_name=document["name"],
-        session_id=document["session"],
-        key_digest=document.get("key"),
-        units=tuple(document.get("units", ())),
-        slots=tuple(document.get("slots", ())),
-        quantity=document["quantity"],
-        price_minor=document["price_minor"],
-        currency=document["currency"],
-        status=OrderStatus(document["status"]),
-        reserved_at=document["reserved_at"],
-        created_at=document["created_at"],
-    )

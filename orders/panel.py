@@ -76,7 +76,9 @@ def for_history(sale: PublishedSale, shopper: Shopper, history: History, notice:
     """The panel of somebody who has come to look."""
     if not history.visible:
         return taken(sale, shopper) if history.has_hidden else ready(sale, shopper, notice)
-    return with_order(sale, history.visible[0], still_allowed=still_allowed(sale, history), notice=notice)
+    # What is held is what counts; an order that was given up is told of where there is nothing else.
+    standing = next((order for order in history.visible if order.units), history.visible[0])
+    return with_order(sale, standing, still_allowed=still_allowed(sale, history), notice=notice)
 
 
 def still_allowed(sale: PublishedSale, history: History) -> int:

@@ -18,6 +18,7 @@ from django.db import DatabaseError
 from flashdrop.envelope import to_ms
 from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import RedisError, redis
+from orders.cancelling import finish_cancelled
 from orders.rebuild import RebuildImpossible, rebuild
 from orders.reconciliation import Reconciler
 from orders.recovery import finish_pending
@@ -61,6 +62,7 @@ class Worker:
     async def round(self) -> None:
         """One look at everything. A sale that can't be helped now does not keep the others waiting."""
         await self._attempt("publishing what is outstanding", backoffice.publish_outstanding)
+        await self._attempt("putting cancelled units back on sale", finish_cancelled)
         sales = await catalogue.every()
         sale_ids = [sale.id for sale in sales]
         run_ids = await stock.run_ids(redis(), sale_ids)

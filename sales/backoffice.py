@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections, transaction
+from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 from pymongo.errors import DuplicateKeyError
 
 from flashdrop import loops
@@ -77,9 +77,12 @@ async def publish_outstanding() -> int:
     Raises:
         LedgerAway: the rows keep their mark.
     """
-    # No request begins here, so nobody else looks whether the connection has survived the database.
-    await sync_to_async(close_old_connections)()
-    outstanding = [pk async for pk in Sale.objects.filter(needs_publishing=True).values_list("pk", flat=True)]
+    try:
+        outstanding = [pk async for pk in Sale.objects.filter(needs_publishing=True).values_list("pk", flat=True)]
+    except (InterfaceError, OperationalError):
+        # Outside of a request nobody else puts a connection away that has broken, and it would never work again.
+        await sync_to_async(close_old_connections)()
+        raise
     for pk in outstanding:
         try:
             await sync_to_async(publish_saved)(pk)

@@ -20,17 +20,17 @@ LONGER: dict[str, str] = {}
 KEY_PREFIX = "flashdrop:"
 BUILDS_KEYS = {"sales/keys.py"}
 OTHER_PREFIXES = {"flashdrop/ratelimit.py": {"flashdrop:limits"}}
-OPENS_COLLECTIONS = {"sales/catalogue.py", "orders/ledger.py"}
+OPENS_COLLECTIONS = {"sales/catalogue.py", "orders/documents.py"}
 # Beside the one that makes the function.
 DEFINES_COLLECTION = "flashdrop/mongo_client.py"
 READS_ENVIRONMENT = {
     "flashdrop/asgi.py",  # names the settings module
-    "flashdrop/management/commands/ensure_admin.py",  # a password must not be an argument
+    "flashdrop/config.py",  # the one place
     "flashdrop/run.py",  # makes the environment that the rest reads
     "flashdrop/serve.py",  # hands the metrics directory to its workers
 }
 # Tools that start the shop's processes and make an environment for them.
-STARTS_PROCESSES = ("flashdrop/bench/", "flashdrop/dashboards/", "flashdrop/faults/", "flashdrop/stress/")
+STARTS_PROCESSES = tuple(f"flashdrop/{name}/" for name in ("bench", "cluster", "dashboards", "faults", "stress"))
 
 
 def modules() -> Iterator[str]:

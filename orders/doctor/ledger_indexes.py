@@ -10,6 +10,7 @@ from pymongo import IndexModel
 from flashdrop.mongo_client import Document
 from orders import ledger
 from orders.doctor.finding import Area, Finding, Notes
+from orders.documents import INDEXES
 from sales import catalogue
 
 # What an index may not differ in: each of these changes what it refuses.
@@ -30,7 +31,7 @@ async def check_indexes() -> list[Finding]:
     """
     notes = Notes(Area.INDEXES)
     orders = await ledger.indexes()
-    _compare("orders", ledger.INDEXES, orders, notes)
+    _compare("orders", INDEXES, orders, notes)
     _order([str(index["name"]) for index in orders], notes)
     _compare("sales", catalogue.INDEXES, await catalogue.indexes(), notes)
     return notes.findings

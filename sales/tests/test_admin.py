@@ -287,7 +287,8 @@ async def test_a_sku_that_the_ledger_gave_to_another_sale_is_not_taken_over(
     assert "the ledger already has another sale under this SKU" in said
     sale = await Sale.objects.aget(sku=other.sku)
     assert (sale.published, sale.needs_publishing, sale.version) == (False, False, 0)
-    assert (await catalogue.get_by_sku(other.sku)) == other
+    found = await catalogue.get_by_sku(other.sku)
+    assert found is not None and replace(found, epoch=other.epoch) == other  # a worker may have rebuilt its gate
 
 
 async def test_once_published_the_sku_and_the_currency_are_fixed(admin_client: Client) -> None:

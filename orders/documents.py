@@ -1,0 +1,99 @@
+"""The order documents: their fields, their indexes, and the one place that opens their collection.
+
+An order that was given up keeps its id and says what it held under other names (`returned_units`, `returned_slots`), so
+that the unique indexes, which are partial, let its units and slots be sold again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
+from flashdrop.mongo_client import Collection, Document, collection
+from orders.order import Order, OrderStatus
+
+INDEXES = (
+    # The shopper comes first so that the same index finds a shopper's orders. This index comes first because MongoDB
+    # names the first one that refuses: who has bought already is told so, not that their unit is gone.
+    IndexModel(
+        [("shopper", ASCENDING), ("sale", ASCENDING), ("slots", ASCENDING)],
+        unique=True,
+        partialFilterExpression={"slots": {"$exists": True}},
+        name="shopper_within_limit",
+    ),
+    IndexModel(
+        [("sale", ASCENDING), ("units", ASCENDING)],
+        unique=True,
+        partialFilterExpression={"units": {"$exists": True}},
+        name="unit_sold_once",
+    ),
+    IndexModel(
+        [("shopper", ASCENDING), ("key", ASCENDING)],
+        unique=True,
+        partialFilterExpression={"key": {"$exists": True}},
+        name="key_used_once",
+    ),
+    IndexModel(
+        [("shopper", ASCENDING), ("given_up_at", DESCENDING)],
+        partialFilterExpression={"given_up_at": {"$exists": True}},
+        name="given_up_by_shopper",
+    ),
+    # For the desk: the orders of a sale, newest first.
+    IndexModel([("sale", ASCENDING), ("reserved_at", DESCENDING), ("_id", DESCENDING)], name="orders_of_sale"),
+    # Cancelled, and the gate still to be told, or told again: few, and none for longer than a minute.
+    IndexModel(
+        [("to_release", ASCENDING)],
+        partialFilterExpression={"to_release": {"$exists": True}},
+        name="cancelled_to_release",
+    ),
+)
+
+
+def orders_collection() -> Collection:
+    """The collection, majority and journaled."""
+    return collection("orders")
+
+
+def to_document(order: Order, created_at: datetime) -> Document:
+    """What `insert` writes: a completed order."""
+    document: Document = {
+        "_id": order.id,
+        "sale": order.sale_id,
+        "sku": order.sku,
+        "shopper": order.shopper_id,
+        "name": order.shopper_name,
+        "session": order.session_id,
+        "units": list(order.units),
+        "slots": list(order.slots),
+        "quantity": order.quantity,
+        "price_minor": order.price_minor,
+        "currency": order.currency,
+        "status": OrderStatus.COMPLETED.value,
+        "reserved_at": order.reserved_at,
+        "created_at": created_at,
+    }
+    if order.key_digest is not None:
+        document["key"] = order.key_digest
+    return document
+
+
+def from_document(document: Document) -> Order:
+    """The order as everybody knows it; what only the desk asks for is `orders.ledger_desk`'s."""
+    return Order(
+        id=document["_id"],
+        sale_id=document["sale"],
+        sku=document["sku"],
+        shopper_id=document["shopper"],
+        shopper_name=document["name"],
+        session_id=document["session"],
+        key_digest=document.get("key"),
+        units=tuple(document.get("units", ())),
+        slots=tuple(document.get("slots", ())),
+        quantity=document["quantity"],
+        price_minor=document["price_minor"],
+        currency=document["currency"],
+        status=OrderStatus(document["status"]),
+        reserved_at=document["reserved_at"],
+        created_at=document["created_at"],
+    )

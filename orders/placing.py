@@ -23,7 +23,7 @@ from orders.indexes import indexes_ready
 from orders.order import Order, OrderStatus, context_of, pending_order
 from orders.settlement import Outcome, confirmations
 from sales import stock, tally
-from sales.board import current_board
+from sales.board import board, current_board
 from sales.gate import Answer, Reservation, Verdict, Wish
 from sales.published import PublishedSale
 
@@ -112,16 +112,27 @@ def _log_outcome(placement: Placement, outcome: str, shopper: Shopper, sku: str)
 
 
 async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None, attempt: str | None) -> Placement:
-    board = await current_board()
+    shown = await current_board()
     if not await indexes_ready():
         return _REFUSED[Refusal.NOT_READY]
-    sale = board.sale_named.get(sku)
+    sale = shown.sale_named.get(sku)
     if sale is None:
-        return _REFUSED[Refusal.PRODUCT_NOT_FOUND if board.knows_every_sale else Refusal.NOT_READY]
+        return _REFUSED[Refusal.PRODUCT_NOT_FOUND if shown.knows_every_sale else Refusal.NOT_READY]
+    return await place_in(sale, shopper, quantity, key, attempt)
+
+
+async def place_in(
+    sale: PublishedSale, shopper: Shopper, quantity: int, key: str | None = None, attempt: str | None = None
+) -> Placement:
+    """`place`, in a sale that the caller has, once the ledger's indexes are there. Neither counted nor logged."""
     key_digest = _digest(key) if key is not None else None
     order_id = order_id_for(sale.id, shopper.id, key_digest or attempt)
     wish = Wish(
-        order_id, shopper.id, quantity, shopper.is_guest, context_of(sku, shopper.name, shopper.session_id, key_digest)
+        order_id,
+        shopper.id,
+        quantity,
+        shopper.is_guest,
+        context_of(sale.sku, shopper.name, shopper.session_id, key_digest),
     )
     started = perf_counter()
     try:
@@ -139,7 +150,7 @@ async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None, att
         assert answer.entry_id is not None
         return await _known(shopper, sale, quantity, order_id, answer.entry_id)
     if answer.verdict is Verdict.NOT_READY:
-        board.ask_for_settings()  # perhaps only our epoch is old
+        board().ask_for_settings()  # perhaps only our epoch is old
     return _REFUSED[_BY_VERDICT[answer.verdict]]
 
 

@@ -43,3 +43,11 @@ WHOLE_SHOP = "whole-shop"
 
 WORKER_HEARTBEAT = "flashdrop:worker:heartbeat"
 """string: when a worker last completed a round, ms since the epoch; expires by itself."""
+
+REHEARSAL_UNDER_WAY = "flashdrop:rehearsal"
+"""string: the id of the rehearsal that runs now; one at a time. Expires by itself."""
+
+
+def rehearsal_record(sale_id: str) -> str:
+    """string: how the sale's last rehearsal goes or went, JSON; expires by itself."""
+    return f"flashdrop:{{{sale_id}}}:rehearsal"

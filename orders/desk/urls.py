@@ -1,5 +1,9 @@
 """The desk's pages about orders, below the admin's address."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from orders.desk.export import export
+
+urlpatterns: list[URLPattern] = [
+    path("sales/<sale_id>/orders/export/", export, name="export"),
+]

@@ -22,7 +22,7 @@ from orders.identity import Shopper
 from orders.indexes import indexes_ready
 from orders.order import Order, OrderStatus, context_of, pending_order
 from orders.settlement import Outcome, confirmations
-from sales import stock
+from sales import stock, tally
 from sales.board import current_board
 from sales.gate import Answer, Reservation, Verdict, Wish
 from sales.published import PublishedSale
@@ -30,6 +30,8 @@ from sales.published import PublishedSale
 RESERVE_SECONDS = 3.0
 LOOK_UP_SECONDS = 2.5
 MAX_QUANTITY = 100
+# What is counted for an order that stood already: a retry, or a look at what became of it.
+REPEATED = "repeated"
 _lines = Allowance()
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ async def place(
     placement = await _place(shopper, sku, quantity, key, attempt)
     outcome = placement.order.status.value if isinstance(placement, Placed) else placement.refusal.value
     metrics.count_order(outcome.lower())
+    tally.told(sku, REPEATED if isinstance(placement, Placed) and not placement.is_new else outcome.lower())
     _log_outcome(placement, outcome, shopper, sku)
     return placement
 
@@ -223,6 +226,7 @@ class Reservations:
 
     def __init__(self) -> None:
         redis()  # made first, so that it is closed last
+        tally.writer()
         self._batchers: dict[str, Batcher[Wish, Answer]] = {}
         self._sales: dict[str, PublishedSale] = {}
 
@@ -254,6 +258,7 @@ class Reservations:
     def _flush_for(self, sale_id: str) -> Callable[[list[Wish]], Awaitable[list[Answer]]]:
         async def flush(batch: list[Wish]) -> list[Answer]:
             metrics.BATCH_SIZE.labels("reserve").observe(len(batch))
+            tally.tried(sale_id, [wish.shopper_id for wish in batch])
             return await stock.reserve(redis(), sale_id, self._sales[sale_id].epoch, batch)
 
         return flush

@@ -106,6 +106,7 @@ def over_time(
     begins: float,
     step_seconds: float,
     unit: str,
+    left: float | None = None,
     ends: float | None = None,
     kind: Kind = Kind.RATE,
     is_stacked: bool = False,
@@ -114,12 +115,13 @@ def over_time(
 ) -> Chart:
     """A chart of `series` from `begins` on (seconds since the epoch), a value for each `step_seconds`.
 
-    `ends` is the right edge, the end of the last value unless it is given. Stacked series add up, the first one lies at
-    the bottom; else each starts from zero. With `is_ago` times count back from the right edge, else they are UTC. The
-    plot is at least `top` high, such as the stock that the values count down from.
+    `left` and `ends` are the edges, the beginning of the first value and the end of the last unless given. Stacked
+    series add up, the first one lies at the bottom; else each starts from zero. With `is_ago` times count back from the
+    right edge, else they are UTC. The plot is at least `top` high, such as the stock that the values count down from.
     """
     count = max((len(one.values) for one in series), default=0)
     ends = begins + max(1, count) * step_seconds if ends is None else ends
+    left = begins if left is None else left
     floors = [0.0] * count
     bands: list[tuple[list[float], list[float]]] = []
     for one in series:
@@ -131,9 +133,9 @@ def over_time(
     highest = max((max(roof, default=0.0) for _, roof in bands), default=0.0)
     y_values = round_ticks(max(highest, top or 0.0))
     scale = SHAPE / y_values[-1]
-    x_step, x_end = step_seconds * SHAPE / (ends - begins), SHAPE
+    x_step, x_first = step_seconds * SHAPE / (ends - left), (begins - left) * SHAPE / (ends - left)
     sides = [
-        (_stairs(floor, x_step, scale, x_end), _stairs(roof, x_step, scale, x_end), floor, roof)
+        (_stairs(floor, x_first, x_step, scale), _stairs(roof, x_first, x_step, scale), floor, roof)
         for floor, roof in bands
     ]
     wanted = [(low[-1] + high[-1]) / 2 if is_stacked else high[-1] for _, _, low, high in sides if high]
@@ -156,9 +158,9 @@ def over_time(
         title=title,
         unit=unit,
         summary=_summary(title, series, unit, kind),
-        begins=begins,
+        begins=left,
         ends=ends,
-        x_ticks=ago_ticks(ends - begins) if is_ago else clock_ticks(begins, ends),
+        x_ticks=ago_ticks(ends - left) if is_ago else clock_ticks(left, ends),
         y_ticks=[Tick(round(HEIGHT - value * HEIGHT / y_values[-1], 1), number(value)) for value in y_values],
         shapes=shapes,
         head=head,
@@ -177,18 +179,18 @@ def bars(id: str, title: str, found: Sequence[tuple[str, float, int]], *, unit: 
     return Bars(id, title, unit, f"{title}, {unit}: {told}.", drawn)
 
 
-def _stairs(values: Sequence[float], step: float, scale: float, end: float) -> list[tuple[float, float]]:
+def _stairs(values: Sequence[float], first: float, step: float, scale: float) -> list[tuple[float, float]]:
     """The corners of a line that keeps each value for its whole time; what stays the same needs none."""
     corners: list[tuple[float, float]] = []
     for place, value in enumerate(values):
         y = round(SHAPE - value * scale)
         if not corners:
-            corners.append((round(place * step, 1), y))
+            corners.append((round(first + place * step, 1), y))
         elif corners[-1][1] != y:
-            x = round(place * step, 1)
+            x = round(first + place * step, 1)
             corners += [(x, corners[-1][1]), (x, y)]
     if corners:
-        corners.append((min(round(len(values) * step, 1), end), corners[-1][1]))
+        corners.append((min(round(first + len(values) * step, 1), SHAPE), corners[-1][1]))
     return corners
 
 

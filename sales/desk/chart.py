@@ -72,6 +72,8 @@ class Chart:
     shapes: list[Shape]
     head: list[str]
     rows: list[list[str]]
+    marks: tuple[Tick, ...] = ()
+    """What happened meanwhile, by numbers that the page explains."""
     height: int = HEIGHT
     total_height: int = HEIGHT + FOOT
     side: int = SHAPE

@@ -230,6 +230,7 @@ async def load(
     return Load(await run_script(client, "load", [*keys, shoppers_aside, returned_aside], args))
 
 
+@timed("redis")
 async def tried(client: Redis, sale_id: str, shopper_ids: Sequence[str], kept_seconds: int) -> None:
     """Count `shopper_ids` among those who tried to buy; about, see `sales/tally.py`. Repeating it changes nothing."""
     for part in _runs(shopper_ids):

@@ -15,6 +15,7 @@ from django.urls import NoReverseMatch, reverse
 from flashdrop import loops
 from flashdrop.api import page
 from flashdrop.envelope import encode
+from flashdrop.prepared import Prepared
 from flashdrop.responses import Head, LeanResponse
 from orders.desk.figures import Figures, lookout
 from orders.desk.telling import told
@@ -23,8 +24,8 @@ from sales.desk.access import SignedOut, doorkeeper
 from sales.desk.page import desk_page, frame, may
 from sales.models import Sale
 
-HEADERS = {"Content-Type": "application/json", "Cache-Control": "private, no-store"}
-OK, SIGN_IN, FORBIDDEN = (Head(status, HEADERS) for status in (200, 401, 403))
+JSON, UNCACHED = "application/json", "private, no-store"
+SIGN_IN, FORBIDDEN = (Head(status, {"Content-Type": JSON, "Cache-Control": UNCACHED}) for status in (401, 403))
 
 
 @desk_page(permissions.VIEW)
@@ -44,12 +45,13 @@ async def live_data(request: HttpRequest, sale_id: str) -> HttpResponse:
             return LeanResponse(FORBIDDEN, b'{"code":"FORBIDDEN"}')
     except SignedOut:
         return LeanResponse(SIGN_IN, b'{"code":"UNAUTHORIZED"}')
-    return LeanResponse(OK, _body(await lookout().look(sale_id)))
+    return _prepared(await lookout().look(sale_id)).response(request)
 
 
 @lru_cache(16)
-def _body(figures: Figures) -> bytes:
-    return encode(told(figures))
+def _prepared(figures: Figures) -> Prepared:
+    """Written and packed once for everybody."""
+    return Prepared(encode(told(figures)), JSON, UNCACHED)
 
 
 def _control_url(sale: Sale) -> str | None:

@@ -108,9 +108,9 @@ def _numbers(figures: Figures) -> dict[str, Any]:
         orders = _sum(figures.outcomes, ORDERED)
         latest = orders[-RATE_SECONDS:]
         rate = _figure(sum(latest) / len(latest), f"most in one second: {max(orders):,}")
-        viewers = _figure(max(figures.outcomes.viewers[-2:]), f"at most {max(figures.outcomes.viewers):,} before")
+        viewers = _figure(max(figures.outcomes.viewers[-2:]), f"most in 5 minutes: {max(figures.outcomes.viewers):,}")
     if figures.tried is not None:
-        tried = _figure(figures.tried, "different shoppers, about; since the first try")
+        tried = _figure(figures.tried, "different shoppers, about")
     return {"left": left, "sold": sold, "rate": rate, "pending": pending, "viewers": viewers, "tried": tried}
 
 

@@ -72,6 +72,7 @@ class Chart:
     shapes: list[Shape]
     head: list[str]
     rows: list[list[str]]
+    is_stacked: bool
     marks: tuple[Tick, ...] = ()
     """What happened meanwhile, by numbers that the page explains."""
     height: int = HEIGHT
@@ -142,7 +143,8 @@ def over_time(
     ]
     wanted = [(low[-1] + high[-1]) / 2 if is_stacked else high[-1] for _, _, low, high in sides if high]
     heights = [HEIGHT - value * HEIGHT / y_values[-1] for value in wanted]
-    places = spread(heights, LINE_HEIGHT, 8, HEIGHT - 4) or [HEIGHT / 2] * len(series)
+    # From the top down, so that bands of no height keep their order.
+    places = spread(heights[::-1], LINE_HEIGHT, 8, HEIGHT - 4)[::-1] or [HEIGHT / 2] * len(series)
     shapes = [
         Shape(
             one.name,
@@ -167,6 +169,7 @@ def over_time(
         shapes=shapes,
         head=head,
         rows=rows,
+        is_stacked=is_stacked,
     )
 
 

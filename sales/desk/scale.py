@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 
-MOST_X_TICKS = 6
+# As many as have room on a phone: a time of day needs more than a number of minutes.
+MOST_CLOCK_TICKS = 4
+MOST_AGO_TICKS = 6
 MOST_Y_TICKS = 5
 ROUND_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 
@@ -60,7 +62,10 @@ def number(value: float) -> str:
 def clock_ticks(begins: float, ends: float) -> list[Tick]:
     """Round UTC times of day, or days, between two times in seconds since the epoch."""
     span = ends - begins
-    step = next((step for step in ROUND_SECONDS if span / step <= MOST_X_TICKS), 86400 * math.ceil(span / 86400 / 6))
+    step = next(
+        (step for step in ROUND_SECONDS if span / step <= MOST_CLOCK_TICKS),
+        86400 * math.ceil(span / 86400 / MOST_CLOCK_TICKS),
+    )
     form = "%H:%M:%S" if step < 60 else "%H:%M" if step < 86400 else "%-d %b"
     ticks = []
     for place in range(math.ceil(begins / step), math.floor(ends / step) + 1):
@@ -71,18 +76,20 @@ def clock_ticks(begins: float, ends: float) -> list[Tick]:
 
 def ago_ticks(span: float) -> list[Tick]:
     """Round times before the right edge, of a chart of `span` seconds."""
-    step = next((step for step in ROUND_SECONDS if span / step <= MOST_X_TICKS), 86400)
-    ticks = []
+    step = next((step for step in ROUND_SECONDS if span / step <= MOST_AGO_TICKS), 86400)
+    ticks: list[Tick] = []
     for place in range(math.floor(span / step), -1, -1):
         at = 100 - 100 * place * step / span
-        ticks.append(Tick(round(at, 2), _ago(place * step), _anchor(at)))
+        ticks.append(Tick(round(at, 2), _ago(place * step, is_first=not ticks), _anchor(at)))
     return ticks
 
 
-def _ago(seconds: float) -> str:
+def _ago(seconds: float, is_first: bool) -> str:
+    """Only the first one needs its unit."""
     if not seconds:
         return "now"
-    return f"-{seconds / 60:g} min" if seconds >= 60 else f"-{seconds:g} s"
+    unit, length = ("min", 60) if seconds >= 60 else ("s", 1)
+    return f"-{seconds / length:g} {unit}" if is_first or seconds < 60 else f"-{seconds / length:g}"
 
 
 def _anchor(at: float) -> str:

@@ -6,7 +6,7 @@ both have their way. Every function raises `pymongo.errors.PyMongoError` when th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -100,12 +100,13 @@ async def read(order_id: str) -> OrderRecord | None:
     return record_of(document) if document else None
 
 
-async def every(wanted: Wanted) -> AsyncIterator[OrderRecord]:
+async def every(wanted: Wanted) -> AsyncGenerator[OrderRecord, None]:
     """All orders that match, oldest first, as they are read: for exports, however many there are."""
     oldest_first = [("reserved_at", ASCENDING), ("_id", ASCENDING)]
-    cursor = orders_collection().find(_filter(wanted), batch_size=EXPORT_BATCH).sort(oldest_first)
-    async for document in cursor:
-        yield record_of(document)
+    # Closed when the reader stops early, so that the server does not read on for nobody.
+    async with orders_collection().find(_filter(wanted), batch_size=EXPORT_BATCH).sort(oldest_first) as cursor:
+        async for document in cursor:
+            yield record_of(document)
 
 
 @timed("mongodb")

@@ -33,6 +33,11 @@ def told_key(sale_id: str, minute: int) -> str:
     return f"flashdrop:{{{sale_id}}}:told:{minute}"
 
 
+def told_in_all_key(sale_id: str) -> str:
+    """hash: what shoppers were told in the whole sale, outcome to a count; expires."""
+    return f"flashdrop:{{{sale_id}}}:told"
+
+
 def tried_key(sale_id: str) -> str:
     """HyperLogLog: ids of the shoppers who tried to buy; expires."""
     return f"flashdrop:{{{sale_id}}}:tried"

@@ -2,8 +2,8 @@
 
 Each process notes its answers in plain dictionaries and adds them up in Redis once a second, beside the shoppers'
 requests and never waited for by one: for each sale and second one number for each outcome, and how many sockets watch.
-They are kept for `KEPT_SECONDS`. Shoppers who tried go into a HyperLogLog of 12 KB: exact for a few hundred, within
-about 1 % for millions, kept for `DEMAND_DAYS`.
+They are kept for `KEPT_SECONDS`, their sums for `DEMAND_DAYS`. Shoppers who tried go into a HyperLogLog of 12 KB:
+exact for a few hundred, within about 1 % for millions, kept for `DEMAND_DAYS`.
 
 These are figures for people to watch and no part of any promise. What a process that is killed had not written yet is
 missing; a second whose writing broke half-way may be counted twice; what Redis loses is lost.
@@ -24,7 +24,7 @@ from flashdrop.redis_client import Gate, RedisError, redis, server_time
 from sales import stock
 from sales.board import board
 from sales.hub import hub
-from sales.keys import WHOLE_SHOP, told_key, tried_key
+from sales.keys import WHOLE_SHOP, told_in_all_key, told_key, tried_key
 
 KEPT_SECONDS = 900
 DEMAND_DAYS = 30
@@ -86,6 +86,17 @@ async def outcomes(sale_id: str, seconds: int) -> Outcomes:
                 found[outcome][place] += int(count)
     viewers = found.pop(VIEWERS, None) or [0] * seconds
     return Outcomes(ends_at, dict(found), viewers)
+
+
+async def outcomes_in_all(sale_id: str) -> dict[str, int]:
+    """What the sale's shoppers were told since it was published, for `DEMAND_DAYS` after the last answer; only
+    outcomes that occurred.
+
+    Raises:
+        redis.exceptions.RedisError: Redis can't be asked.
+    """
+    found = await redis().hgetall(told_in_all_key(sale_id))
+    return {str(outcome): int(count) for outcome, count in found.items()}
 
 
 async def demand(sale_id: str) -> int | None:
@@ -156,7 +167,10 @@ class Writer:
                 key = told_key(sale_id, second // 60)
                 for outcome, count in counts.items():
                     pipe.hincrby(key, f"{second % 60}:{outcome}", count)
+                    if outcome != VIEWERS:
+                        pipe.hincrby(told_in_all_key(sale_id), outcome, count)
                 pipe.expire(key, KEPT_SECONDS + 60)
+                pipe.expire(told_in_all_key(sale_id), DEMAND_DAYS * 86400)
             await pipe.execute()
         self._waiting.clear()
         for sale_id, shopper_ids in newcomers.items():

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from orders.desk import check, live, preview, rehearsal
+from orders.desk import check, export, live, preview, rehearsal, report
 
 urlpatterns: list[URLPattern] = [
     path("sales/<sale_id>/live/", live.live, name="live"),
@@ -13,4 +13,6 @@ urlpatterns: list[URLPattern] = [
     path("sales/<sale_id>/check/lines/", check.lines, name="check_lines"),
     path("sales/<sale_id>/rehearsal/", rehearsal.rehearsal, name="rehearsal"),
     path("sales/<sale_id>/rehearsal/progress/", rehearsal.progress, name="rehearsal_progress"),
+    path("sales/<sale_id>/orders/export/", export.export, name="export"),
+    path("sales/<sale_id>/report/", report.report, name="report"),
 ]

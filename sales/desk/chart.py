@@ -73,6 +73,8 @@ class Chart:
     head: list[str]
     rows: list[list[str]]
     is_stacked: bool
+    marks: tuple[Tick, ...] = ()
+    """What happened meanwhile, by numbers that the page explains."""
     height: int = HEIGHT
     total_height: int = HEIGHT + FOOT
     side: int = SHAPE

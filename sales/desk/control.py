@@ -17,8 +17,8 @@ from sales.desk import consequences, controls, journal, local_time, standing, st
 from sales.desk.controls import Action, AlreadySo, Ask, Refused
 from sales.desk.local_time import BadTime
 from sales.desk.page import desk_page, frame
-from sales.desk.settings_form import WallTimeField
 from sales.desk.standing import Standing
+from sales.desk.time_fields import WallTimeField, ZoneSelect
 from sales.models import MAX_STOCK, Sale
 
 MAX_MINUTES = 7 * 24 * 60
@@ -102,8 +102,7 @@ def _page(request: HttpRequest, sale: Sale, now: Standing) -> dict[str, Any]:
         "has_opened": now.now >= sale.opens_at,
         "extensions": EXTENSIONS,
         "end_at": local_time.shown(max(sale.closes_at, _next_minute(now.now)), zone),
-        "zone": zone,
-        "zones": local_time.zone_choices(),
+        "zone_select": ZoneSelect().render("time_zone", zone, {"id": "id_time_zone"}),
         "now_ms": int(now.now.timestamp() * 1000),
         "entries": journal.entries(sale, limit=LATELY),
     }

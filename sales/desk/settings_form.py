@@ -17,6 +17,7 @@ from sales.backoffice import LedgerAway
 from sales.desk import edits, local_time, price
 from sales.desk.edits import Conflict
 from sales.desk.local_time import BadTime
+from sales.desk.time_fields import WallTimeField, ZoneSelect
 from sales.models import MAX_PRICE_MINOR, Sale
 
 if TYPE_CHECKING:  # Django's own class takes no parameter at run time
@@ -27,23 +28,6 @@ else:
 TIMES = ("opens_at", "closes_at")
 SWITCHES = ("guests_allowed", "published", "paused")
 QUICK_LENGTHS = (("15 min", 900), ("30 min", 1800), ("1 h", 3600), ("2 h", 7200), ("24 h", 86400))
-
-
-class WallTimeField(forms.CharField):
-    """A date and a time on the clock of a zone that another field names."""
-
-    def __init__(self, **options: Any) -> None:
-        widget = forms.TextInput(attrs={"type": "datetime-local", "class": "desk-time", "step": "1"})
-        super().__init__(widget=widget, error_messages={"required": "Give a date and a time."}, **options)
-
-    def to_python(self, value: Any) -> Any:
-        text = super().to_python(value)
-        if not text:
-            return text
-        try:
-            return local_time.typed(text)
-        except BadTime as error:
-            raise forms.ValidationError(str(error)) from error
 
 
 def _hint(field: str, says: str) -> SafeString:
@@ -69,6 +53,7 @@ class SaleForm(SaleModelForm):
     )
     time_zone = forms.ChoiceField(
         choices=local_time.zone_choices,
+        widget=ZoneSelect,
         required=False,
         help_text="The times below are on this place's clock. Changing it moves nothing: the same moments are shown.",
     )

@@ -204,7 +204,7 @@ async def remove_rehearsed(sale_id: str) -> int:
     """
     if not await catalogue.is_rehearsal(sale_id):
         raise ValueError(f"{sale_id} is no rehearsal: its orders stay")
-    return (await _orders().delete_many({"sale": sale_id})).deleted_count
+    return (await orders_collection().delete_many({"sale": sale_id})).deleted_count
 
 
 def _refusal(failure: Document) -> Insertion:

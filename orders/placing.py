@@ -118,6 +118,7 @@ async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None, att
     sale = shown.sale_named.get(sku)
     if sale is None:
         return _REFUSED[Refusal.PRODUCT_NOT_FOUND if shown.knows_every_sale else Refusal.NOT_READY]
+    tally.tried(sale.id, (shopper.id,))
     return await place_in(sale, shopper, quantity, key, attempt)
 
 
@@ -269,7 +270,6 @@ class Reservations:
     def _flush_for(self, sale_id: str) -> Callable[[list[Wish]], Awaitable[list[Answer]]]:
         async def flush(batch: list[Wish]) -> list[Answer]:
             metrics.BATCH_SIZE.labels("reserve").observe(len(batch))
-            tally.tried(sale_id, [wish.shopper_id for wish in batch])
             return await stock.reserve(redis(), sale_id, self._sales[sale_id].epoch, batch)
 
         return flush

@@ -68,6 +68,11 @@ class Report:
         return max(self.steps, key=lambda step: step.busiest_orders, default=None)
 
     @property
+    def sold_out_after_seconds(self) -> float | None:
+        """From the opening to the last unit; None when it did not sell out."""
+        return max(0.0, (self.sold_out_at - self.sale.opens_at).total_seconds()) if self.sold_out_at else None
+
+    @property
     def is_running(self) -> bool:
         return self.sale.published and self.sale.opens_at <= self.counted_at < self.sale.closes_at
 

@@ -68,6 +68,11 @@ class Report:
         return max(self.steps, key=lambda step: step.busiest_orders, default=None)
 
     @property
+    def sold_out_after_seconds(self) -> float | None:
+        """From the opening to the last unit; None when it did not sell out."""
+        return max(0.0, (self.sold_out_at - self.sale.opens_at).total_seconds()) if self.sold_out_at else None
+
+    @property
     def is_running(self) -> bool:
         return self.sale.published and self.sale.opens_at <= self.counted_at < self.sale.closes_at
 
@@ -86,27 +91,29 @@ async def report(sale_id: str) -> Report | None:
     span = await ledger_report.span(sale_id)
     begins = min([sale.opens_at, *([span.first] if span else [])]).replace(microsecond=0)
     ends = max([min(now, sale.closes_at), *([span.last] if span else []), begins + timedelta(seconds=1)])
-    steps, waits = [], {}
+    steps: list[Step] = []
+    waits: dict[int, int] = {}
     if span is not None:
         # A sale that is sold out in seconds is looked at in seconds, however long it could have gone on.
         last_unit_at = await ledger_report.reserved_at(sale_id, sale.stock)
         if last_unit_at is not None:
             ends = max(span.last, begins) + timedelta(seconds=1)
     step_seconds = step_for((ends - begins).total_seconds())
-    if span is not None:
-        steps, waits = await asyncio.gather(
-            ledger_report.steps(sale_id, begins, step_seconds), ledger_report.confirmation_ms(sale_id)
-        )
+    shoppers: dict[int, int] = {}
     given_back = Returned({}, None)
-    if any(step.cancelled_orders for step in steps):
-        given_back = await ledger_report.returned(sale_id, sale.stock)
+    if span is not None:
+        # Side by side: each is a pass over the sale's orders.
+        steps, waits, given_back, shoppers = await asyncio.gather(
+            ledger_report.steps(sale_id, begins, step_seconds),
+            ledger_report.confirmation_ms(sale_id),
+            ledger_report.returned(sale_id, sale.stock),
+            _per_shopper(sale),
+        )
     held_again = await ledger_report.held_among(sale_id, list(given_back.times_by_unit))
     returned_units = sum(given_back.times_by_unit.values())
-    sold_orders = sum(step.sold_orders for step in steps)
-    if sale.highest_limit == 1:  # nobody can hold two: there is nothing to group
-        shoppers = {1: sold_orders} if sold_orders else {}
-    else:
-        shoppers = await ledger_report.orders_per_shopper(sale_id)
+    sold_orders, sold_units = sum(one.sold_orders for one in steps), sum(one.sold_units for one in steps)
+    if sale.highest_limit == 1 and sold_orders:
+        shoppers = {1: sold_orders}
     return Report(
         sale=sale,
         counted_at=now,
@@ -123,7 +130,7 @@ async def report(sale_id: str) -> Report | None:
         shoppers_by_orders=shoppers,
         demand=await _asked(tally.demand(sale_id)),
         answers=await _asked(tally.outcomes_in_all(sale_id)),
-        promises=await _asked(promises(sale, sold_orders)),
+        promises=await _asked(promises(sale, sold_orders, sold_units, max(shoppers, default=0))),
         took_seconds=time.monotonic() - started,
     )
 
@@ -142,6 +149,11 @@ def percentile(counts: dict[int, int], share: float) -> int | None:
         if left <= 0:
             return value
     return None
+
+
+async def _per_shopper(sale: PublishedSale) -> dict[int, int]:
+    """Where nobody can hold two, there is nothing to group."""
+    return await ledger_report.orders_per_shopper(sale.id) if sale.highest_limit > 1 else {}
 
 
 async def _first_out(sale: PublishedSale, given_back: Returned) -> datetime | None:

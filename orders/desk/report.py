@@ -13,7 +13,8 @@ from django.utils.http import content_disposition_header
 
 from flashdrop.mongo_client import PyMongoError
 from orders.desk.counting import StillCounting, counted
-from orders.desk.report_telling import as_json, told
+from orders.desk.report_figures import as_json
+from orders.desk.report_telling import told
 from orders.report import Report
 from sales import permissions
 from sales.desk import journal

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flashdrop.envelope import iso_utc
 from orders.desk.telling import ANSWERS
 from orders.report import Report
 from orders.report_audit import Promises
@@ -73,54 +72,8 @@ def told(found: Report, entries: Iterable[Entry]) -> dict[str, Any]:
     }
 
 
-def as_json(found: Report) -> dict[str, Any]:
-    """The figures for programs: times ISO 8601 UTC, money in minor units, null where something is not known."""
-    busiest = found.busiest
-    return {
-        "sale": {"id": found.sale.id, "sku": found.sale.sku, "name": found.sale.name, "currency": found.sale.currency},
-        "counted_at": iso_utc(found.counted_at),
-        "is_running": found.is_running,
-        "opens_at": iso_utc(found.sale.opens_at),
-        "closes_at": iso_utc(found.sale.closes_at),
-        "stock": found.sale.stock,
-        "left": found.left,
-        "orders": {
-            "sold": found.total("sold_orders"),
-            "fulfilled": found.total("fulfilled_orders"),
-            "cancelled": found.total("cancelled_orders"),
-            "given_up": found.total("released_orders"),
-        },
-        "units": {
-            "sold": found.total("sold_units"),
-            "fulfilled": found.total("fulfilled_units"),
-            "returned": found.returned_units,
-            "resold": found.resold_units,
-        },
-        "revenue_minor": found.total("revenue_minor"),
-        "sold_out_at": iso_utc(found.sold_out_at) if found.sold_out_at else None,
-        "sold_out_after_seconds": _sold_out_after(found),
-        "shoppers": found.shoppers,
-        "shoppers_by_orders": found.shoppers_by_orders,
-        "demand_shoppers": found.demand,
-        "answers": found.answers,
-        "busiest_second": {"at": iso_utc(busiest.busiest_second), "orders": busiest.busiest_orders}
-        if busiest
-        else None,
-        "confirmation_ms": {"p50": found.confirmation_p50_ms, "p95": found.confirmation_p95_ms},
-        "promises": None if found.promises is None else asdict(found.promises) | {"hold": found.promises.hold},
-        "over_time": {
-            "begins": iso_utc(found.begins),
-            "step_seconds": found.step_seconds,
-            "steps": [
-                {"number": one.number, "sold_units": one.sold_units, "cancelled_units": one.cancelled_units}
-                for one in found.steps
-            ],
-        },
-    }
-
-
 def _headline(found: Report) -> str:
-    sold, after = found.total("sold_units"), _sold_out_after(found)
+    sold, after = found.total("sold_units"), found.sold_out_after_seconds
     if not found.steps:
         return "Nothing was ordered" + (" yet" if found.counted_at < found.sale.closes_at else "")
     if after is not None:
@@ -233,7 +186,11 @@ def _charts(found: Report, happenings: Sequence[Happening]) -> list[Chart]:
             top=found.sale.stock,
         ),
     ]
-    return [replace(one, marks=marks) for one in drawn]
+    # Beside each name stands how many there were in all, not in the last step.
+    sums = [
+        replace(shape, latest=in_all.latest) for shape, in_all in zip(drawn[0].shapes, drawn[1].shapes, strict=True)
+    ]
+    return [replace(drawn[0], shapes=sums, marks=marks), replace(drawn[1], marks=marks)]
 
 
 def _series(sold: list[int], cancelled: list[int]) -> list[Series]:
@@ -306,10 +263,6 @@ def _happenings(found: Report, entries: Iterable[Entry]) -> list[Happening]:
         marked += is_within
         happenings.append(Happening(str(marked) if is_within else "", entry.at, f"{entry.action}: {'; '.join(spoken)}"))
     return happenings
-
-
-def _sold_out_after(found: Report) -> float | None:
-    return max(0.0, (found.sold_out_at - found.sale.opens_at).total_seconds()) if found.sold_out_at else None
 
 
 def _orders(count: int) -> str:

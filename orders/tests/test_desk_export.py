@@ -421,8 +421,8 @@ async def test_fifty_thousand_orders_stream_through_a_real_server(shop: str, sal
 
         # A slow reader holds the server back instead of filling its memory; one that leaves stops it.
         async with client.stream("GET", path + "json") as answer:
-            async for _ in answer.aiter_raw():
-                break
+            pieces = answer.aiter_raw()
+            await anext(pieces)
             await eventually(open_cursors)
             await asyncio.sleep(0.5)
             assert await open_cursors()  # still, though it could have been read by now

@@ -17,7 +17,8 @@ from flashdrop.redis_client import redis
 from orders import ledger, ledger_desk, report_audit
 from orders.cancelling import cancel
 from orders.desk import counting
-from orders.desk.report_telling import as_json, told
+from orders.desk.report_figures import as_json
+from orders.desk.report_telling import told
 from orders.documents import orders_collection
 from orders.ledger_desk import Event
 from orders.placing import Placed, place

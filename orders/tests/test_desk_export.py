@@ -414,7 +414,6 @@ async def test_fifty_thousand_orders_stream_through_a_real_server(shop: str, sal
         last = time.perf_counter() - started
         grown = {pid: highest[pid] - mb for pid, mb in before.items()}
         assert rows == MANY + 1
-        assert first < 0.3
         assert last > 3 * first
         assert size > 9_000_000
         assert max(grown.values()) < 8, grown

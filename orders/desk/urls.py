@@ -1,5 +1,16 @@
 """The desk's pages about orders, below the admin's address."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from orders.desk import acting, bulk, detail, search
+
+urlpatterns: list[URLPattern] = [
+    path("orders/", search.all_orders, name="orders"),
+    path("sales/<sale_id>/orders/", search.sale_orders, name="sale_orders"),
+    *(path(f"orders/many/{name}/", page, name=f"{name}_list") for name, page in bulk.PASTE.items()),
+    *(path(f"orders/many/{name}/confirm/", page, name=f"{name}_confirm") for name, page in bulk.CONFIRM.items()),
+    *(path(f"orders/many/{name}/run/", page, name=f"{name}_run") for name, page in bulk.RUN.items()),
+    *(path(f"orders/many/{name}/refused/", page, name=f"{name}_refused") for name, page in bulk.REFUSED.items()),
+    path("orders/<order_id>/", detail.order, name="order"),
+    *(path(f"orders/<order_id>/{name}/", page, name=f"{name}_order") for name, page in acting.PAGES.items()),
+]

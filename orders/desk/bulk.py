@@ -188,26 +188,22 @@ def _confirm_page(request: HttpRequest, deed: Deed, picked: Picked, *, status: i
         "at_most": AT_MOST,
         "back": _back(request),
     }
-    return _render(request, "orders_confirm", _title(deed, count), _only(sales), context | more, status)
+    framed = frame(request, _title(deed, count), _only(sales), tab="orders", **(context | more))
+    return render(request, "desk/orders_confirm.html", framed, status=status)
 
 
 def _run_page(request: HttpRequest, deed: Deed, **context: Any) -> HttpResponse:
     total, left = context["total"], len(context["left"])
     context |= {"deed": deed, "over": total - left, "reason_max": REASON_MAX, "step": STEP}
-    return _render(request, "orders_run", f"{deed.label} {total:,} orders", None, context)
+    return render(request, "desk/orders_run.html", frame(request, f"{deed.label} {total:,} orders", **context))
 
 
 def _paste_page(request: HttpRequest, deed: Deed, *, status: int = 200, **context: Any) -> HttpResponse:
     sales = list(Sale.objects.order_by("-opens_at")[:SALES_OFFERED])
     sale = next((one for one in sales if one.pk == context.get("sale_id")), None)
     context |= {"deed": deed, "sales": sales, "at_most": AT_MOST, "numbers": request.POST.get("numbers", "unit")}
-    return _render(request, "orders_paste", f"{deed.label} a list of orders", sale, context, status)
-
-
-def _render(
-    request: HttpRequest, template: str, title: str, sale: Sale | None, context: dict[str, Any], status: int = 200
-) -> HttpResponse:
-    return render(request, f"desk/{template}.html", frame(request, title, sale, tab="orders", **context), status=status)
+    framed = frame(request, f"{deed.label} a list of orders", sale, tab="orders", **context)
+    return render(request, "desk/orders_paste.html", framed, status=status)
 
 
 def _note(request: HttpRequest, deed: Deed, outcomes: Sequence[Outcome], reason: str) -> None:

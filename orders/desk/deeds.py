@@ -73,7 +73,7 @@ async def do(deed: Deed, order_id: str, by: str, reason: str) -> Outcome:
 
 
 async def do_all(deed: Deed, order_ids: Sequence[str], by: str, reason: str, since: datetime) -> list[Outcome]:
-    """Do it to each of `order_ids`, a step of something larger that `by` began at `since`. Repeating a step is harmless.
+    """Do it to each of `order_ids`: a step of what `by` began at `since`. Repeating a step is harmless.
 
     Never raises for a store: what is unknown says so.
     """

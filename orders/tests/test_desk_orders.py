@@ -6,19 +6,16 @@ import asyncio
 import html
 import re
 import secrets
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
-from django.contrib.auth.models import Group, User
 from django.http import HttpResponse
 from django.test import Client
 from pymongo.errors import ExecutionTimeout
 
-from conftest import Publish, cookie_of, settings_of, shopper
+from conftest import cookie_of, shopper
 from flashdrop.redis_client import redis
 from orders import ledger, ledger_desk
 from orders.cancelling import cancel
@@ -27,9 +24,10 @@ from orders.identity import Shopper
 from orders.order import Order, context_of
 from orders.placing import Placed, place
 from orders.receipts import receipt_path
+from orders.tests.conftest import OnSale
 from orders.tests.test_ledger import order_of
 from sales import stock
-from sales.desk import journal, roles
+from sales.desk import journal
 from sales.gate import Wish
 from sales.models import Sale
 from sales.tests.test_admin import gate_away, ledger_away
@@ -38,42 +36,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 ORDERS = "/admin/desk/orders/"
 WHY = "The parcel <came> back"
-OnSale = Callable[..., Awaitable[Sale]]
 
 
 def page_of(sale: Sale) -> str:
     return f"/admin/desk/sales/{sale.pk}/orders/"
-
-
-@pytest.fixture
-def accounts(transactional_db: None) -> dict[str, Client]:
-    """A signed-in browser for each role, one for staff without any, and one for nobody."""
-    roles.ensure()
-    found = {"nobody": Client()}
-    for role in (*roles.ROLES, "staff"):
-        user = User.objects.create(username=role, is_staff=True)
-        if role != "staff":
-            user.groups.add(Group.objects.get(name=role))
-        found[role] = Client()
-        found[role].force_login(user)
-    return found
-
-
-@pytest.fixture
-def mia(accounts: dict[str, Client]) -> Client:
-    return accounts["merchandiser"]
-
-
-@pytest.fixture
-def on_sale(publish: Publish, transactional_db: None) -> OnSale:
-    """A sale that is open, in the back office and in the shop."""
-
-    async def work(**changes: Any) -> Sale:
-        settings = settings_of(**changes)
-        await publish(settings)
-        return await Sale.objects.acreate(**asdict(settings), version=1)
-
-    return work
 
 
 async def bought(sale: Sale, someone: Shopper | None = None) -> Order:

@@ -1,11 +1,18 @@
 // The desk's pages about orders: times as the reader's own clock has them, picking, and one click that counts once.
 const isUtc = new Date().getTimezoneOffset() === 0;
-const local = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
+const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' });
+
+for (const filters of document.querySelectorAll('.order-more')) {
+  if (matchMedia('(width > 767px)').matches) filters.open = true;
+}
 
 for (const time of isUtc ? [] : document.querySelectorAll('time[data-local-time]')) {
   const own = document.createElement('span');
   own.className = 'quiet local-time';
-  own.textContent = `${local.format(new Date(time.dateTime))} your time`;
+  const at = new Date(time.dateTime);
+  const words = (at.getDate() === at.getUTCDate() ? clock : calendar).format(at);
+  own.textContent = ` (${words} your time)`;
   time.append(own);
 }
 

@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The suite's processes, each with stores of its own; 0: one, in the foreground, for a debugger.
+TEST_PROCESSES ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Settings of the load kit and the endpoint benchmarks, as `make stress-mixed PROFILE=load`.
 export PROFILE API_URL SKU SHOPPERS IDENTITY SCALE STRETCH UNITS ALONE BUY DROPPED SETTLE_MS ORDER_MS READ_MS PAGE_MS CONNECTIONS DURATION
@@ -15,7 +17,7 @@ run: $(VENV)/.runtime ## a working shop at http://127.0.0.1:8000/ (PORT=... for 
 	@$(BIN)/python -m flashdrop.run
 
 test: $(VENV)/.dev ## the whole suite, against real stores that it starts itself
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
 
 faults: $(VENV)/.dev ## every fault against real processes, with a table of what held (ARGS="--only NAME", --quick)
 	@$(BIN)/python -m flashdrop.faults $(ARGS)
@@ -32,13 +34,14 @@ bench-%: $(VENV)/.dev ## one hot endpoint under wrk: bench-sale-status, bench-pr
 stress-%: $(VENV)/.dev ## a scenario of k6/ with a verdict, or stress-all (PROFILE=quick; API_URL=... SKU=... for a running shop)
 	@$(BIN)/python -m flashdrop.stress $* $(ARGS)
 
-lint: $(VENV)/.dev ## ruff, mypy, import rules, templates, shell, migrations, Prometheus' rules (promtool)
+lint: $(VENV)/.dev ## ruff, mypy, import rules, templates, shell, Dockerfile, migrations, Prometheus' rules (promtool)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	SECRET_KEY=lint $(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/djlint --lint --quiet templates
-	$(BIN)/shellcheck .ci/run
+	$(BIN)/shellcheck -x .ci/run deploy/run-production.sh $(wildcard deploy/*/*.sh)
+	$(BIN)/hadolint deploy/Dockerfile
 	SECRET_KEY=lint $(BIN)/python manage.py makemigrations --check --dry-run
 	promtool check config deploy/prometheus/prometheus.yml deploy/prometheus/prometheus.swarm.yml
 	promtool check rules deploy/prometheus/recording.yml deploy/prometheus/alerts.yml

@@ -31,6 +31,11 @@ BASE_DIR = Path(__file__).resolve().parent
 FOLDER = Path(tempfile.mkdtemp(prefix="flashdrop-tests-"))
 REDIS_PORT, VALKEY_PORT, MONGO_PORT = free_port(), free_port(), free_port()
 CHROMIUM = "/usr/bin/chromium"
+# Modules that start whole installations, or press on one.
+HEAVY = {
+    "test_bench", "test_browser", "test_cluster", "test_end_to_end", "test_faults", "test_faults_canary",
+    "test_load_kit", "test_run", "test_stress", "test_watching_live",
+}  # fmt: skip
 # Nothing here speaks TLS. Left to itself httpx reads every certificate of the system for each client that it makes,
 # which takes 80 ms of processor time: more than the requests.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -58,6 +63,19 @@ from sales import publishing  # noqa: E402
 from sales.board import board  # noqa: E402
 from sales.models import new_sale_id  # noqa: E402
 from sales.published import PublishedSale, SaleSettings  # noqa: E402
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With `-n` each process has stores of its own, and must not set Django up with ours before it reads this."""
+    if config.getoption("numprocesses", None):
+        os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n`, a module stays in one process, and what loads the machine by itself is never beside its like."""
+    for item in items:
+        name = item.path.stem
+        item.add_marker(pytest.mark.xdist_group("heavy" if name in HEAVY else name))
 
 
 @dataclass

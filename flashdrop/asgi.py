@@ -20,6 +20,7 @@ from flashdrop.lean import AsgiApp, LeanHandler, Receive, Scope, Send, hot_route
 from flashdrop.sampling import sampler  # noqa: E402
 from flashdrop.urls import websocket_urlpatterns  # noqa: E402
 from orders.indexes import index_guard  # noqa: E402
+from sales import tally  # noqa: E402
 from sales.board import current_board  # noqa: E402
 
 # New objects before the collector looks at them.
@@ -34,6 +35,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
             metrics.publisher()
             metrics.start_at_zero(metrics.REQUEST_SECONDS, hot_routes())
             sampler()
+            tally.writer()
             index_guard()
             await current_board()
             _settle_memory()

@@ -1,24 +1,31 @@
 """The one place that reads the environment.
 
 Every setting the product has is a field of `Config`. A malformed or missing variable is named in the error, all of
-them at once. A checkout that ran `make run` keeps the addresses of its own stores in `<data dir>/shop.env`; what the
-environment says wins over that file.
+them at once, and never quoted: it may be a secret. Each may also stand in a file that `<NAME>_FILE` names. A checkout
+that ran `make run` keeps the addresses of its own stores in `<data dir>/shop.env`; what the environment says wins over
+that file.
 """
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from environs import Env, EnvError, ValidationError, validate
+from environs import EnvError, FileAwareEnv, ValidationError, validate
 
 from flashdrop import ConfigError
 
-__all__ = ["BASE_DIR", "SHOP_ENV", "Config", "ConfigError", "config", "read_config"]
+__all__ = ["BASE_DIR", "SHOP_ENV", "Config", "ConfigError", "config", "given", "read_config"]
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 SHOP_ENV = "shop.env"
+# First parts of the shop's own addresses, and of what stands beside it: the admin's may be none of them.
+TAKEN_PATHS = ("api", "healthz", "metrics", "orders", "readyz", "sales", "session", "static", "ws")
+ONE_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:@/\[\]]+)(:\d{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,9 @@ class Config:
     rate_limit_window_seconds: int
     trusted_proxy_count: int
     trust_user_id_header: bool
+    https_only: bool
+    hsts_seconds: int
+    admin_path: str
     log_level: str
     log_format: str
     data_dir: Path
@@ -56,9 +66,65 @@ def _text(value: str) -> None:
         raise ValidationError("must not be empty")
 
 
-def _address(*schemes: str) -> validate.Regexp:
+def _address(*schemes: str) -> Callable[[str], None]:
+    """Whether an address can be taken apart. A client would quote the part of a password that it takes for a port."""
     listed = ", ".join(f"{scheme}://" for scheme in schemes)
-    return validate.Regexp(rf"({'|'.join(map(re.escape, schemes))})://\S", error=f"must begin with one of {listed}")
+
+    def check(value: str) -> None:
+        scheme, _, rest = value.partition("://")
+        if scheme not in schemes or not rest.strip():
+            raise ValidationError(f"must begin with one of {listed}")
+        if scheme in ("unix", "sqlite"):
+            return
+        authority, *more = re.split("[/?#]", rest, maxsplit=1)
+        hosts = authority.rpartition("@")[2].split(",")
+        if (authority and not all(map(ONE_HOST.fullmatch, hosts))) or ("@" not in authority and "@" in "".join(more)):
+            raise ValidationError(
+                "can't be taken apart; in a user's name or password write %40 for @, %3A for :, %2F for /, %3F for ?, "
+                "%23 for # and %25 for %"
+            )
+
+    return check
+
+
+def _admin_path(value: str) -> None:
+    if re.fullmatch(r"([A-Za-z0-9-]+/)+", value) is None:
+        raise ValidationError("must be letters, digits, - and /, without a / in front and with one at the end")
+    if value.partition("/")[0] in TAKEN_PATHS:
+        raise ValidationError(f"must not begin with an address of the shop's own: {', '.join(TAKEN_PATHS)}")
+
+
+def given(name: str) -> str | None:
+    """What the environment says by `name`, or in the file that `<name>_FILE` names; None when neither is set.
+
+    The line end after a file's text is not part of it.
+
+    Raises:
+        ConfigError: both are set, or the file can't be read.
+    """
+    value, path = os.environ.get(name), os.environ.get(f"{name}_FILE")
+    if not path:
+        return value
+    if value:
+        raise ConfigError(f"{name} and {name}_FILE are both set; unset one of them")
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ConfigError(f"{name}_FILE: {path} can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}_FILE: {path} is not text") from error
+
+
+class _Environment(FileAwareEnv):
+    """Environs' reader of files quotes none of what `given` refuses beside the other errors, and keeps line ends."""
+
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        try:
+            value = given(env_key)
+        except ConfigError as error:
+            self._errors[env_key].append(str(error))
+            return default
+        return self._environ.get(env_key, default) if value is None else value
 
 
 def read_config() -> Config:
@@ -67,7 +133,7 @@ def read_config() -> Config:
     Raises:
         ConfigError: a variable is malformed, or `SECRET_KEY` is missing.
     """
-    env = Env(eager=False)
+    env = _Environment(eager=False)
     data_dir = env.path("FLASHDROP_DATA_DIR", BASE_DIR / ".flashdrop")
     if data_dir is not None and (data_dir / SHOP_ENV).is_file():
         env.read_env(str(data_dir / SHOP_ENV), recurse=False)
@@ -104,6 +170,9 @@ def read_config() -> Config:
         rate_limit_window_seconds=env.int("RATE_LIMIT_WINDOW_SECONDS", 60, validate=positive),
         trusted_proxy_count=env.int("TRUSTED_PROXY_COUNT", 0, validate=validate.Range(min=0, max=10)),
         trust_user_id_header=env.bool("TRUST_USER_ID_HEADER", False),
+        https_only=env.bool("HTTPS_ONLY", False),
+        hsts_seconds=env.int("HSTS_SECONDS", 31_536_000, validate=validate.Range(min=0)),
+        admin_path=env.str("ADMIN_PATH", "admin/", validate=_admin_path),
         log_level=env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
         log_format=env.str("LOG_FORMAT", "auto", validate=validate.OneOf(["auto", "line", "json"])),
         data_dir=data_dir,
@@ -119,6 +188,11 @@ def read_config() -> Config:
             f"The environment can't be used: {error}. .env.example lists every variable; "
             "`make run` writes the ones a local shop needs by itself."
         ) from error
+    if config.https_only and not config.trusted_proxy_count:
+        raise ConfigError(
+            "HTTPS_ONLY needs TRUSTED_PROXY_COUNT, at least 1: `serve` itself speaks plain HTTP, so without a proxy "
+            "that ends TLS every page would lead to itself."
+        )
     return config
 
 

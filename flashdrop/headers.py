@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from urllib.parse import urlsplit
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
 
+from flashdrop.config import config
+
+# The one list of them: Django's own middleware (flashdrop/settings.py) takes its values from here.
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' https: data:; connect-src 'self'; script-src 'self'; style-src 'self'; "
@@ -17,7 +20,12 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=()",
 }
+# Past the proxy, and so never by TLS: container health checks, probes, Prometheus.
+ASKED_FROM_INSIDE = ("/healthz", "/readyz", "/metrics")
+if config.https_only and config.hsts_seconds:
+    SECURITY_HEADERS["Strict-Transport-Security"] = f"max-age={config.hsts_seconds}"
 
 
 class SecurityHeadersMiddleware:
@@ -49,6 +57,14 @@ def add_security_headers(response: HttpResponseBase) -> HttpResponseBase:
     for name, value in SECURITY_HEADERS.items():
         response.headers.setdefault(name, value)
     return response
+
+
+def must_become_https(headers: Container[tuple[bytes, bytes]], path: str) -> bool:
+    """Whether the stock door has to judge if this request came by TLS, and to send it there if not.
+
+    For the fast doors, which let pass only what the proxy says plainly.
+    """
+    return config.https_only and (b"x-forwarded-proto", b"https") not in headers and path not in ASKED_FROM_INSIDE
 
 
 def is_same_origin(request: HttpRequest) -> bool:

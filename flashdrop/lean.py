@@ -28,6 +28,7 @@ from django.utils.functional import cached_property  # without functools' lock, 
 from flashdrop import metrics
 from flashdrop.config import config
 from flashdrop.errors import bad_host, bad_request, payload_too_large, server_error
+from flashdrop.headers import must_become_https
 from flashdrop.request_id import RAW_HEADER, given, remember
 from flashdrop.responses import as_messages
 
@@ -41,8 +42,7 @@ MAX_BODY_BYTES = 16 * 1024
 MAX_REMEMBERED_PATHS = 4096
 MAX_REMEMBERED_PATH_LENGTH = 256
 MAX_REMEMBERED_HOSTS = 256
-# An answer that takes longer is worth a line in the log.
-SLOW_SECONDS = 1.0
+SLOW_SECONDS = 1.0  # an answer that takes longer is worth a line in the log
 # What is counted for the front page, whose route is empty: Prometheus takes an empty label for none.
 HOME = "/"
 log = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ class LeanHandler:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self.route(scope["path"])
-        if route is None or scope.get("root_path"):
+        if route is None or scope.get("root_path") or must_become_https(scope["headers"], scope["path"]):
             await self._fallback(scope, receive, send)
             return
         started = time.perf_counter()

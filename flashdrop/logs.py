@@ -70,9 +70,12 @@ class Flood(logging.Filter):
 
 
 class Request(logging.Filter):
-    """Adds the id of the request that is being answered."""
+    """Adds the id of the request that is being answered, and takes away Django's own form of it: a receipt's address
+    is its key.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
+        vars(record).pop("request", None)
         found = request_id.get()
         if found:
             record.request_id = found
@@ -122,6 +125,7 @@ def logging_settings(level: str, form: str) -> dict[str, Any]:
             "django.request": {"level": "ERROR"},
             "pymongo": {"level": "WARNING"},
             "asyncio": {"level": "WARNING"},
+            "axes": {"level": "WARNING"},
             "httpx": {"level": "WARNING"},
             # Two lines for each websocket would be most of a stampede's log.
             "uvicorn.error": {"level": "WARNING"},

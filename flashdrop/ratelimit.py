@@ -33,6 +33,7 @@ AsyncView = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 COUNT_SECONDS = 0.5
 log = logging.getLogger(__name__)
 
+_refused = 0
 _identify: Callable[[HttpRequest], str | None] = lambda request: None  # noqa: E731
 
 
@@ -79,6 +80,7 @@ limiter: PerLoop[RateLimiter] = PerLoop(
 
 async def refusal(request: HttpRequest) -> HttpResponseBase | None:
     """The 429 for a request over the limit, None for one that may pass."""
+    global _refused
     keys = [("address", client_address(request, config.trusted_proxy_count))]
     shopper_id = _identify(request)
     if shopper_id is not None:
@@ -87,9 +89,15 @@ async def refusal(request: HttpRequest) -> HttpResponseBase | None:
         seconds = await limiter().retry_after_seconds(scope, key)
         if seconds is not None:
             metrics.RATE_LIMITED.labels(scope).inc()
+            _refused += 1
             message = f"Too many requests. Try again in {seconds} s."
             return plain_error(request.path, 429, "RATE_LIMITED", message, seconds)
     return None
+
+
+def refused() -> int:
+    """Requests that this process has refused since it started."""
+    return _refused
 
 
 def limited(view: AsyncView) -> AsyncView:

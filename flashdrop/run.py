@@ -68,8 +68,9 @@ class Shop:
         self._wait_until_ready()
         self._manage("seed_demo")
         self._wait_until_ready()
+        admin = os.environ.get("ADMIN_PATH", "admin/")
         print(
-            f"\n  Shop    {self.url}/\n  Admin   {self.url}/admin/   user {ADMIN}, password {password}"
+            f"\n  Shop    {self.url}/\n  Admin   {self.url}/{admin}   user {ADMIN}, password {password}"
             f"\n  Data    {self._data_dir}   (kept; `python manage.py ...` finds these stores)"
             "\n\n  Ctrl-C stops everything.\n",
             flush=True,
@@ -103,11 +104,11 @@ class Shop:
     def _start_stores(self) -> None:
         # What was kept stays, also for stores that the environment names today: a replica set must keep its port.
         kept = {"SECRET_KEY": secrets.token_urlsafe(48)} | self._kept
-        if "REDIS_URL" not in os.environ:
+        if not _is_named("REDIS_URL"):
             port = _port_of(self._kept.get("REDIS_URL"))
             server, kept["REDIS_URL"] = start_redis(self._data_dir / "redis", port)
             self._stores.append(server)
-        if "MONGODB_URL" not in os.environ:
+        if not _is_named("MONGODB_URL"):
             port = _port_of(self._kept.get("MONGODB_URL"))
             server, kept["MONGODB_URL"] = start_mongo(self._data_dir / "mongo", port)
             self._stores.append(server)
@@ -168,6 +169,11 @@ def _reasons(answer: urllib.error.HTTPError) -> str:
         return ", ".join(json.load(answer).get("reasons", []))
     except ValueError:
         return f"it answers {answer.code}; does ALLOWED_HOSTS name the host that it listens on?"
+
+
+def _is_named(name: str) -> bool:
+    """Whether the environment says where a store is, by itself or by a file."""
+    return name in os.environ or bool(os.environ.get(f"{name}_FILE"))
 
 
 def _port_of(url: str | None) -> int | None:

@@ -41,8 +41,8 @@ urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", export_metrics),
-    path("admin/desk/", include((desk_urlpatterns, "desk"))),
-    path("admin/", admin.site.urls),
+    path(f"{settings.ADMIN_PATH}desk/", include((desk_urlpatterns, "desk"))),
+    path(settings.ADMIN_PATH, admin.site.urls),
 ]
 
 websocket_urlpatterns = sales.urls.websocket_urlpatterns

@@ -18,6 +18,7 @@ from django.http import HttpResponseBase
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from flashdrop.config import config
+from flashdrop.headers import must_become_https
 from flashdrop.lean import MAX_BODY_BYTES, LeanHandler, LeanRequest, Route, observe
 from flashdrop.request_id import given, header_line, remember
 from flashdrop.responses import as_wire
@@ -142,7 +143,8 @@ class WireProtocol(HttpToolsProtocol):
         # A path that has to be decoded, or that is not one, is uvicorn's to understand.
         if not path.isascii() or b"%" in path or b"#" in self.url:
             return None
-        return self._lean.route(path.decode("ascii"))
+        text = path.decode("ascii")
+        return None if must_become_https(self.headers, text) else self._lean.route(text)
 
     def _answer(self, route: Route) -> None:
         started = time.perf_counter()

@@ -20,7 +20,8 @@ from flashdrop.config import config
 from flashdrop.headers import header_text
 from flashdrop.signing import QuickSigner
 
-COOKIE = "flashdrop_shopper"
+# With the prefix a browser takes it from this very host and by TLS only: no neighbour under the same domain plants one.
+COOKIE = "__Host-flashdrop_shopper" if config.https_only else "flashdrop_shopper"
 COOKIE_MAX_AGE_SECONDS = 30 * 24 * 3600
 TRUSTED_HEADER = "X-User-Id"
 MAX_IDENTIFIER_LENGTH = 255

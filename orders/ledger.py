@@ -21,6 +21,7 @@ from flashdrop.metrics import timed
 from flashdrop.mongo_client import Document
 from orders.documents import INDEXES, from_document, orders_collection, to_document
 from orders.order import Order, OrderStatus
+from sales import catalogue
 
 DUPLICATE_KEY = 11000
 # Shopper id, order id, units and slots.
@@ -192,6 +193,18 @@ async def over_limit(sale_id: str, limit: int) -> list[tuple[str, int]]:
         allowDiskUse=True,
     )
     return [(row["_id"], row["held"]) async for row in cursor]
+
+
+@timed("mongodb")
+async def remove_rehearsed(sale_id: str) -> int:
+    """Delete the orders of a rehearsal, and return how many there were. No other order is ever deleted.
+
+    Raises:
+        ValueError: the sale is not marked as a rehearsal.
+    """
+    if not await catalogue.is_rehearsal(sale_id):
+        raise ValueError(f"{sale_id} is no rehearsal: its orders stay")
+    return (await orders_collection().delete_many({"sale": sale_id})).deleted_count
 
 
 def _refusal(failure: Document) -> Insertion:

@@ -6,7 +6,7 @@ both have their way. Every function raises `pymongo.errors.PyMongoError` when th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -122,11 +122,12 @@ async def held_by(sale_id: str, *, shopper_ids: Sequence[str] = (), units: Seque
     return [record_of(document) async for document in cursor]
 
 
-async def every(wanted: Wanted) -> AsyncIterator[OrderRecord]:
+async def every(wanted: Wanted) -> AsyncGenerator[OrderRecord, None]:
     """All orders that match, oldest first, as they are read: for exports, however many there are."""
-    cursor = orders_collection().find(_filter(wanted), batch_size=EXPORT_BATCH).sort(OLDEST_FIRST)
-    async for document in cursor:
-        yield record_of(document)
+    # Closed when the reader stops early, so that the server does not read on for nobody.
+    async with orders_collection().find(_filter(wanted), batch_size=EXPORT_BATCH).sort(OLDEST_FIRST) as cursor:
+        async for document in cursor:
+            yield record_of(document)
 
 
 @timed("mongodb")

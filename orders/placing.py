@@ -22,14 +22,16 @@ from orders.identity import Shopper
 from orders.indexes import indexes_ready
 from orders.order import Order, OrderStatus, context_of, pending_order
 from orders.settlement import Outcome, confirmations
-from sales import stock
-from sales.board import current_board
+from sales import stock, tally
+from sales.board import board, current_board
 from sales.gate import Answer, Reservation, Verdict, Wish
 from sales.published import PublishedSale
 
 RESERVE_SECONDS = 3.0
 LOOK_UP_SECONDS = 2.5
 MAX_QUANTITY = 100
+# What is counted for an order that stood already: a retry, or a look at what became of it.
+REPEATED = "repeated"
 _lines = Allowance()
 log = logging.getLogger(__name__)
 
@@ -92,6 +94,7 @@ async def place(
     placement = await _place(shopper, sku, quantity, key, attempt)
     outcome = placement.order.status.value if isinstance(placement, Placed) else placement.refusal.value
     metrics.count_order(outcome.lower())
+    tally.told(sku, REPEATED if isinstance(placement, Placed) and not placement.is_new else outcome.lower())
     _log_outcome(placement, outcome, shopper, sku)
     return placement
 
@@ -109,16 +112,27 @@ def _log_outcome(placement: Placement, outcome: str, shopper: Shopper, sku: str)
 
 
 async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None, attempt: str | None) -> Placement:
-    board = await current_board()
+    shown = await current_board()
     if not await indexes_ready():
         return _REFUSED[Refusal.NOT_READY]
-    sale = board.sale_named.get(sku)
+    sale = shown.sale_named.get(sku)
     if sale is None:
-        return _REFUSED[Refusal.PRODUCT_NOT_FOUND if board.knows_every_sale else Refusal.NOT_READY]
+        return _REFUSED[Refusal.PRODUCT_NOT_FOUND if shown.knows_every_sale else Refusal.NOT_READY]
+    return await place_in(sale, shopper, quantity, key, attempt)
+
+
+async def place_in(
+    sale: PublishedSale, shopper: Shopper, quantity: int, key: str | None = None, attempt: str | None = None
+) -> Placement:
+    """`place`, in a sale that the caller has, once the ledger's indexes are there. Neither counted nor logged."""
     key_digest = _digest(key) if key is not None else None
     order_id = order_id_for(sale.id, shopper.id, key_digest or attempt)
     wish = Wish(
-        order_id, shopper.id, quantity, shopper.is_guest, context_of(sku, shopper.name, shopper.session_id, key_digest)
+        order_id,
+        shopper.id,
+        quantity,
+        shopper.is_guest,
+        context_of(sale.sku, shopper.name, shopper.session_id, key_digest),
     )
     started = perf_counter()
     try:
@@ -136,7 +150,7 @@ async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None, att
         assert answer.entry_id is not None
         return await _known(shopper, sale, quantity, order_id, answer.entry_id)
     if answer.verdict is Verdict.NOT_READY:
-        board.ask_for_settings()  # perhaps only our epoch is old
+        board().ask_for_settings()  # perhaps only our epoch is old
     return _REFUSED[_BY_VERDICT[answer.verdict]]
 
 
@@ -223,6 +237,7 @@ class Reservations:
 
     def __init__(self) -> None:
         redis()  # made first, so that it is closed last
+        tally.writer()
         self._batchers: dict[str, Batcher[Wish, Answer]] = {}
         self._sales: dict[str, PublishedSale] = {}
 
@@ -254,6 +269,7 @@ class Reservations:
     def _flush_for(self, sale_id: str) -> Callable[[list[Wish]], Awaitable[list[Answer]]]:
         async def flush(batch: list[Wish]) -> list[Answer]:
             metrics.BATCH_SIZE.labels("reserve").observe(len(batch))
+            tally.tried(sale_id, [wish.shopper_id for wish in batch])
             return await stock.reserve(redis(), sale_id, self._sales[sale_id].epoch, batch)
 
         return flush

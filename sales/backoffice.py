@@ -8,9 +8,10 @@ under its lock, so that the last thing saved is the last thing published.
 from __future__ import annotations
 
 import logging
+from dataclasses import fields
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections, transaction
+from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 from pymongo.errors import DuplicateKeyError
 
 from flashdrop import loops
@@ -18,9 +19,11 @@ from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import RedisError, redis
 from sales import catalogue, publishing, stock
 from sales.models import Sale
+from sales.published import SaleSettings
 from sales.publishing import Published
 
 log = logging.getLogger(__name__)
+SAVED = [field.name for field in fields(SaleSettings) if field.name != "id"] + ["needs_publishing", "updated_at"]
 
 
 class LedgerAway(Exception):
@@ -34,7 +37,8 @@ class SkuTaken(Exception):
 def save(sale: Sale) -> bool:
     """Save the row, marked for publishing when shoppers can see it or could before. Returns whether it was marked."""
     sale.needs_publishing = sale.published or sale.version > 0
-    sale.save()
+    # Not the version: whoever publishes writes that, and may have done so since this row was read.
+    sale.save(update_fields=None if sale._state.adding else SAVED)
     return sale.needs_publishing
 
 
@@ -77,9 +81,12 @@ async def publish_outstanding() -> int:
     Raises:
         LedgerAway: the rows keep their mark.
     """
-    # No request begins here, so nobody else looks whether the connection has survived the database.
-    await sync_to_async(close_old_connections)()
-    outstanding = [pk async for pk in Sale.objects.filter(needs_publishing=True).values_list("pk", flat=True)]
+    try:
+        outstanding = [pk async for pk in Sale.objects.filter(needs_publishing=True).values_list("pk", flat=True)]
+    except (InterfaceError, OperationalError):
+        # Outside of a request nobody else puts a connection away that has broken, and it would never work again.
+        await sync_to_async(close_old_connections)()
+        raise
     for pk in outstanding:
         try:
             await sync_to_async(publish_saved)(pk)

@@ -16,6 +16,8 @@ from sales.published import PublishedSale, SaleSettings
 
 SETTINGS = tuple(field.name for field in fields(SaleSettings) if field.name != "id")
 FIRST_EPOCH = 1
+# Set on rehearsals only: the id of the sale that is rehearsed.
+MARK = "rehearsal_of"
 INDEXES = (IndexModel([("sku", ASCENDING)], unique=True, name="sku"),)
 
 
@@ -34,8 +36,10 @@ async def indexes() -> list[Document]:
 
 
 @timed("mongodb")
-async def save(settings: SaleSettings) -> PublishedSale:
+async def save(settings: SaleSettings, rehearsal_of: str | None = None) -> PublishedSale:
     """Store `settings` under a new version. Version 1 means that nothing of this sale was there before.
+
+    `rehearsal_of` marks a new one as the rehearsal of that sale; the mark stays for good.
 
     Raises:
         pymongo.errors.DuplicateKeyError: another sale has this sku.
@@ -48,7 +52,11 @@ async def save(settings: SaleSettings) -> PublishedSale:
             "$set": values,
             "$inc": {"version": 1},
             "$max": {"highest_stock": settings.stock, "highest_limit": settings.limit_per_shopper},
-            "$setOnInsert": {"epoch": FIRST_EPOCH, "available": settings.stock},
+            "$setOnInsert": {
+                "epoch": FIRST_EPOCH,
+                "available": settings.stock,
+                **({MARK: rehearsal_of} if rehearsal_of is not None else {}),
+            },
         },
         upsert=True,
         return_document=ReturnDocument.AFTER,
@@ -73,8 +81,29 @@ async def get_by_sku(sku: str) -> PublishedSale | None:
 
 @timed("mongodb")
 async def every() -> list[PublishedSale]:
-    """All sales, withdrawn ones too, earliest window first."""
-    return [_from_document(document) async for document in _sales().find().sort([("opens_at", ASCENDING), ("_id", 1)])]
+    """All sales, withdrawn ones too, earliest window first. Rehearsals are not among them: no board, no worker and no
+    report comes to know of one.
+    """
+    found = _sales().find({MARK: {"$exists": False}}).sort([("opens_at", ASCENDING), ("_id", ASCENDING)])
+    return [_from_document(document) async for document in found]
+
+
+@timed("mongodb")
+async def rehearsals() -> list[PublishedSale]:
+    """The rehearsals that are there, of whatever sale."""
+    return [_from_document(document) async for document in _sales().find({MARK: {"$exists": True}})]
+
+
+@timed("mongodb")
+async def is_rehearsal(sale_id: str) -> bool:
+    """Whether this is a rehearsal; false when there is no such sale."""
+    return await _sales().find_one({"_id": sale_id, MARK: {"$exists": True}}, {"_id": 1}) is not None
+
+
+@timed("mongodb")
+async def remove_rehearsal(sale_id: str) -> None:
+    """Forget a rehearsal. Does nothing to a sale that isn't one."""
+    await _sales().delete_one({"_id": sale_id, MARK: {"$exists": True}})
 
 
 @timed("mongodb")

@@ -124,6 +124,10 @@ class Hub:
         """Sockets of this process."""
         return sum(map(len, self._viewers.values()))
 
+    def counts(self) -> dict[str, int]:
+        """Sockets of this process, by sale."""
+        return {sale_id: len(viewers) for sale_id, viewers in self._viewers.items()}
+
     def join(self, sale_id: str, viewer: Viewer) -> None:
         self._viewers[sale_id].add(viewer)
         metrics.SOCKETS.labels("opened").inc()

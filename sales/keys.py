@@ -28,5 +28,31 @@ def sale_keys(sale_id: str) -> SaleKeys:
     return SaleKeys(f"{tag}:sale", f"{tag}:shoppers", f"{tag}:returned", f"{tag}:pending")
 
 
+def told_key(sale_id: str, minute: int) -> str:
+    """hash: what shoppers were told in one minute since the epoch, `<second of it>:<outcome>` to a count; expires."""
+    return f"flashdrop:{{{sale_id}}}:told:{minute}"
+
+
+def told_in_all_key(sale_id: str) -> str:
+    """hash: what shoppers were told in the whole sale, outcome to a count; expires."""
+    return f"flashdrop:{{{sale_id}}}:told"
+
+
+def tried_key(sale_id: str) -> str:
+    """HyperLogLog: ids of the shoppers who tried to buy; expires."""
+    return f"flashdrop:{{{sale_id}}}:tried"
+
+
+WHOLE_SHOP = "whole-shop"
+"""Stands for a sale's id in `told_key` where no sale is known yet; no sale has it."""
+
 WORKER_HEARTBEAT = "flashdrop:worker:heartbeat"
 """string: when a worker last completed a round, ms since the epoch; expires by itself."""
+
+REHEARSAL_UNDER_WAY = "flashdrop:rehearsal"
+"""string: the id of the rehearsal that runs now; one at a time. Expires by itself."""
+
+
+def rehearsal_record(sale_id: str) -> str:
+    """string: how the sale's last rehearsal goes or went, JSON; expires by itself."""
+    return f"flashdrop:{{{sale_id}}}:rehearsal"

@@ -21,7 +21,7 @@ from flashdrop.envelope import from_ms
 from flashdrop.metrics import timed
 from flashdrop.scripts import run_script
 from sales.gate import Answer, Held, Levels, Load, Publication, Reservation, Verdict, Wish
-from sales.keys import sale_keys
+from sales.keys import sale_keys, tried_key
 from sales.published import PublishedSale
 
 T = TypeVar("T")
@@ -228,6 +228,14 @@ async def load(
         await client.expire(returned_aside, ASIDE_SECONDS)
     args = [sale.epoch, highest + 1, len(taken), sale.version, *sale.gate_args(), run_id]
     return Load(await run_script(client, "load", [*keys, shoppers_aside, returned_aside], args))
+
+
+@timed("redis")
+async def tried(client: Redis, sale_id: str, shopper_ids: Sequence[str], kept_seconds: int) -> None:
+    """Count `shopper_ids` among those who tried to buy; about, see `sales/tally.py`. Repeating it changes nothing."""
+    for part in _runs(shopper_ids):
+        # One argument for all, as in `reserve`.
+        await run_script(client, "tried", [tried_key(sale_id)], [orjson.dumps(part), kept_seconds])
 
 
 def rebuild_lease(client: Redis, sale_id: str) -> Lock:

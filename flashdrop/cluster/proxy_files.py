@@ -6,9 +6,9 @@ which web processes there are) are rendered anew.
 
 from __future__ import annotations
 
-import getpass
 import grp
 import os
+import pwd
 import re
 import resource
 import shutil
@@ -165,4 +165,4 @@ def _user() -> str:
     """Started by root, nginx gives its processes to somebody who may not read a developer's folders."""
     if os.geteuid() != 0:
         return ""
-    return f"user {getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name};\n"
+    return f"user {pwd.getpwuid(os.geteuid()).pw_name} {grp.getgrgid(os.getgid()).gr_name};\n"

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from flashdrop.config import BASE_DIR, ConfigError, read_config
+from flashdrop import urls
+from flashdrop.config import BASE_DIR, TAKEN_PATHS, ConfigError, read_config
 
 EXAMPLE = BASE_DIR / ".env.example"
 REFERENCE = BASE_DIR / "docs" / "reference" / "configuration.md"
@@ -32,6 +33,9 @@ MALFORMED = {
     "RATE_LIMIT_WINDOW_SECONDS": "1.5",
     "TRUSTED_PROXY_COUNT": "-1",
     "TRUST_USER_ID_HEADER": "ja",
+    "HTTPS_ONLY": "mostly",
+    "HSTS_SECONDS": "-1",
+    "ADMIN_PATH": "/admin",
     "LOG_LEVEL": "LOUD",
     "LOG_FORMAT": "xml",
     "DEMO_SKU": "Demo Sale",
@@ -149,6 +153,138 @@ def test_all_that_is_malformed_is_named_at_once(environment: pytest.MonkeyPatch)
 def test_every_variable_that_can_be_malformed_is_tried_here() -> None:
     takes_anything = {"SECRET_KEY_FALLBACKS", "SHOPPER_ID_KEY", "ALLOWED_HOSTS", "HOST", "FLASHDROP_DATA_DIR"}
     assert set(NAMES) - set(MALFORMED) == takes_anything
+
+
+@pytest.mark.parametrize("path", ["", "admin", "/admin/", "a//", "über/", "a.b/", "api/", "api/admin/", "static/x/"])
+def test_the_admin_is_not_put_where_it_cant_be(environment: pytest.MonkeyPatch, path: str) -> None:
+    environment.setenv("ADMIN_PATH", path)
+    assert named(complaint()) == {"ADMIN_PATH"}
+
+
+@pytest.mark.parametrize("path", ["admin/", "Back-Office/2/", "apis/"])
+def test_the_admin_may_be_elsewhere(environment: pytest.MonkeyPatch, path: str) -> None:
+    environment.setenv("ADMIN_PATH", path)
+    assert read_config().admin_path == path
+
+
+def test_every_address_of_the_shops_own_is_kept_from_the_admin() -> None:
+    routes = [str(pattern.pattern) for pattern in [*urls.urlpatterns, *urls.websocket_urlpatterns]]
+    firsts = {route.partition("/")[0] for route in routes if route}
+    assert firsts == {*TAKEN_PATHS, "admin"}
+
+
+def test_https_alone_needs_a_proxy_that_speaks_it(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("HTTPS_ONLY", "true")
+    assert "TRUSTED_PROXY_COUNT" in complaint()
+    environment.setenv("TRUSTED_PROXY_COUNT", "1")
+    assert read_config().https_only
+
+
+# From files
+
+
+def put(environment: pytest.MonkeyPatch, folder: Path, name: str, content: str | bytes) -> Path:
+    """Have `name` stand in a file."""
+    file = folder / name.lower()
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    environment.delenv(name, raising=False)
+    environment.setenv(f"{name}_FILE", str(file))
+    return file
+
+
+def test_every_variable_may_stand_in_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    values = example() | {"WEB_WORKERS": "7", "DEBUG": "true", "ADMIN_PATH": "desk/", "LOG_LEVEL": "ERROR"}
+    for name, value in values.items():
+        environment.setenv(name, value)
+    by_value = read_config()
+    for name, value in values.items():
+        put(environment, tmp_path, name, value + "\n")
+    assert read_config() == by_value
+    assert by_value.web_workers == 7
+
+
+def test_only_the_line_end_is_not_part_of_the_value(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    put(environment, tmp_path, "SECRET_KEY", " two words \r\n")
+    assert read_config().secret_key == " two words "
+
+
+def test_what_is_wrong_in_a_file_is_named_and_not_quoted(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    put(environment, tmp_path, "PORT", "hunter2\n")
+    put(environment, tmp_path, "MONGODB_URL", "mongodb://shop:hunter2/hunter2@localhost:27017/flashdrop")
+    told = complaint()
+    assert named(told) == {"PORT", "MONGODB_URL"}
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize("what", ["missing", "a folder", "not text"])
+def test_a_file_that_cant_be_read_is_named(environment: pytest.MonkeyPatch, tmp_path: Path, what: str) -> None:
+    file = put(environment, tmp_path, "REDIS_URL", b"\xff\xfe")
+    if what != "not text":
+        file.unlink()
+    if what == "a folder":
+        file.mkdir()
+    told = complaint()
+    assert named(told) == {"REDIS_URL"}
+    assert f"REDIS_URL_FILE: {file}" in told
+
+
+def test_a_value_and_a_file_at_once_are_refused(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    put(environment, tmp_path, "SECRET_KEY", "from the file")
+    environment.setenv("SECRET_KEY", "hunter2")
+    told = complaint()
+    assert "SECRET_KEY and SECRET_KEY_FILE are both set" in told
+    assert "hunter2" not in told
+    environment.setenv("SECRET_KEY", "")  # as Compose passes on what nobody has set
+    assert read_config().secret_key == "from the file"
+    environment.setenv("SECRET_KEY", "by value")
+    environment.setenv("SECRET_KEY_FILE", "")
+    assert read_config().secret_key == "by value"
+
+
+def test_a_file_wins_over_the_stores_that_make_run_has_started(tmp_path: Path) -> None:
+    (tmp_path / "shop.env").write_text("SECRET_KEY=kept\nREDIS_URL=redis://127.0.0.1:7001/0\n")
+    (tmp_path / "redis_url").write_text("redis://elsewhere:6379/0\n")
+    found = read_elsewhere(tmp_path, REDIS_URL_FILE=str(tmp_path / "redis_url"))
+    assert (found["secret_key"], found["redis_url"]) == ("kept", "redis://elsewhere:6379/0")
+
+
+# Addresses
+
+
+@pytest.mark.parametrize("secret", ["hun/ter2", "hun?ter2", "hun#ter2", "12/ter2", "12?ter2", "h@n:ter2/x"])
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("REDIS_URL", "redis://:{}@localhost:6379/0"),
+        ("REDIS_URL", "redis+sentinel://shop:{}@one:1,two:2/gate/0"),
+        ("MONGODB_URL", "mongodb://shop:{}@one:1,two:2/flashdrop?replicaSet=rs0"),
+        ("DATABASE_URL", "postgres://shop:{}@localhost:5432/flashdrop"),
+    ],
+)
+def test_an_address_that_cant_be_taken_apart_is_not_quoted(
+    environment: pytest.MonkeyPatch, name: str, address: str, secret: str
+) -> None:
+    environment.setenv(name, address.format(secret))
+    told = complaint()
+    assert named(told) == {name}
+    assert "ter2" not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("REDIS_URL", "redis://:p%40ss%2F@[::1]:6379/0"),
+        ("REDIS_URL", "unix:///run/redis.sock?db=1"),
+        ("REDIS_URL", "redis+cluster://one:1,two,three:3"),
+        ("MONGODB_URL", "mongodb+srv://shop:p%3Fss@cluster.example/flashdrop?appName=a@b"),
+        ("MONGODB_URL", "mongodb://mongo-0.mongo:27017,mongo_1:27018/flashdrop?replicaSet=rs0"),
+        ("DATABASE_URL", "postgres:///flashdrop"),
+        ("DATABASE_URL", "sqlite:////srv/a@b/db.sqlite3"),
+    ],
+)
+def test_other_forms_of_addresses_are_taken(environment: pytest.MonkeyPatch, name: str, address: str) -> None:
+    environment.setenv(name, address)
+    read_config()
 
 
 def test_manage_py_says_what_is_wrong_without_a_traceback(tmp_path: Path) -> None:

@@ -242,6 +242,9 @@ def test_the_files_of_the_host(tmp_path: Path) -> None:
     )
     nowhere = replace(mine, data_dir=tmp_path / "nowhere")
     assert "mkdir -p" in the(check_configuration(nowhere), Area.CONFIGURATION, "data folder").advice
+    # As in a container with a read-only root: the back office is elsewhere.
+    elsewhere = replace(nowhere, database_url="postgres://flashdrop@postgres/flashdrop")
+    assert the(check_configuration(elsewhere), Area.CONFIGURATION, "data folder").level is OK
 
 
 SERVER: list[tuple[dict[str, str], Expected]] = [
@@ -742,7 +745,10 @@ def test_addresses_that_cant_be_used(
 
 def test_a_real_process_with_nothing_to_talk_to(mine: Config) -> None:
     environment = {"SECRET_KEY": KEY, "PATH": "", "FLASHDROP_DATA_DIR": str(FOLDER)}
-    environment |= {"REDIS_URL": f"redis://127.0.0.1:{free_port()}", "MONGODB_URL": "mongodb://127.0.0.1:port"}
+    environment |= {
+        "REDIS_URL": f"redis://127.0.0.1:{free_port()}",
+        "MONGODB_URL": f"mongodb://127.0.0.1:{free_port()}",
+    }
     done = subprocess.run(
         [sys.executable, str(BASE_DIR / "manage.py"), "doctor", "--quiet", "--json"],
         env=environment,

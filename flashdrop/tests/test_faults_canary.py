@@ -53,7 +53,7 @@ def take_out(ledger):
 
         await create()
         try:
-            await ledger._orders().drop_index("unit_sold_once")
+            await ledger.orders_collection().drop_index("unit_sold_once")
         except OperationFailure:
             pass  # another process was first
 

@@ -138,7 +138,7 @@ async def test_a_static_file_has_all_its_headers(line: Line) -> None:
     assert set(answer.headers) == {
         *("cache-control", "vary", "etag", "content-type", "content-length", "date"),
         *("content-security-policy", "x-content-type-options", "x-frame-options", "referrer-policy"),
-        "cross-origin-opener-policy",
+        *("cross-origin-opener-policy", "permissions-policy"),
     }
 
 

@@ -132,6 +132,8 @@ def _data_dir(config: Config, notes: Notes) -> None:
         with tempfile.TemporaryFile(dir=config.data_dir):
             pass
     except OSError as error:
+        if not config.database_url.startswith("sqlite"):
+            return notes.ok("data folder", f"{config.data_dir} is read-only, and nothing is written there")
         return notes.at_risk(
             "data folder",
             f"{config.data_dir} can't be written: {error.strerror or error}; the back office saves nothing there",

@@ -14,6 +14,7 @@ from conftest import Publish, eventually, settings_of, shopper, show
 from flashdrop.redis_client import redis
 from orders import ledger, reconciliation
 from orders.audit import audit
+from orders.management.commands import run_worker
 from orders.order import OrderStatus, context_of
 from orders.placing import Placed, place
 from orders.rebuild import RebuildImpossible, rebuild
@@ -311,3 +312,17 @@ async def test_stock_lowered_while_the_gate_was_lost_is_corrected_to_what_was_so
 
 def _settings(sale: PublishedSale, **changes: Any) -> SaleSettings:
     return SaleSettings(**{name: getattr(sale, name) for name in ("id", *catalogue.SETTINGS)} | changes)
+
+
+async def test_a_worker_that_waits_for_a_store_ends_soon_when_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never() -> None:
+        await asyncio.sleep(3600)
+
+    monkeypatch.setattr(run_worker, "ensure_all", never)
+    monkeypatch.setattr(run_worker, "STOP_SECONDS", 0.05)
+    worker = Worker()
+    working = asyncio.create_task(run_worker._until_stopped(worker))
+    await asyncio.sleep(0.05)
+    assert not working.done()
+    worker.stop.set()
+    await asyncio.wait_for(working, 2)

@@ -88,10 +88,15 @@ def was_noted(sale: Sale, token: str) -> bool:
     return bool(token) and _of(sale).filter(change_message__contains=json.dumps(token)).exists()
 
 
-def entries(sale: Sale, *, since: datetime | None = None, limit: int = 200) -> list[Entry]:
-    """The log of one sale, newest first."""
-    found = _of(sale) if since is None else _of(sale).filter(action_time__gt=since)
-    return [_entry(line) for line in found.select_related("user").order_by("-action_time", "-pk")[:limit]]
+def entries(sale: Sale, *, after: int = 0, limit: int = 200) -> list[Entry]:
+    """The log of one sale, newest first; only what was written after the line numbered `after`."""
+    found = _of(sale).filter(pk__gt=after)
+    return [_entry(line) for line in found.select_related("user").order_by("-pk")[:limit]]
+
+
+def last_line(sale: Sale) -> int:
+    """The number of the newest line; 0 without any."""
+    return _of(sale).order_by("-pk").values_list("pk", flat=True).first() or 0
 
 
 def _of(sale: Sale) -> QuerySet[LogEntry]:

@@ -1,5 +1,9 @@
 """The desk's pages about sales, below the admin's address."""
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from sales.desk.control import control
+
+urlpatterns: list[URLPattern] = [
+    path("sales/<sale_id>/control/", control, name="control"),
+]

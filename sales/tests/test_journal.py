@@ -47,7 +47,7 @@ def test_django_puts_it_into_words_by_itself(sale: Sale, anna: User) -> None:
     assert said == ["Changed Stock from 10 to 20 (A pallet).", "Changed Withdrawn.", "Added."]
 
 
-def test_newest_first_and_only_of_this_sale_and_since(sale: Sale, anna: User) -> None:
+def test_newest_first_and_only_of_this_sale_and_after_a_line(sale: Sale, anna: User) -> None:
     other = Sale.objects.create(
         sku="other", name="Other", price_minor=1, stock=1, opens_at=NOON, closes_at=NOON + timedelta(hours=1)
     )
@@ -56,7 +56,9 @@ def test_newest_first_and_only_of_this_sale_and_since(sale: Sale, anna: User) ->
     journal.note(anna, other, "elsewhere")
     found = journal.entries(sale)
     assert [entry.action for entry in found] == ["second", "first"]
-    assert [entry.action for entry in journal.entries(sale, since=found[1].at)] == ["second"]
+    first = LogEntry.objects.order_by("pk")[0].pk
+    assert [entry.action for entry in journal.entries(sale, after=first)] == ["second"]
+    assert journal.last_line(sale) == first + 1
 
 
 def test_what_others_have_written_is_shown_as_django_words_it(sale: Sale, anna: User) -> None:

@@ -4,17 +4,19 @@
 
   const MEASURE_EVERY_MS = 60_000;
   const NUDGE_MAX_MS = 5_000;
+  // A preview stands still at one moment, and asks nobody for the time.
+  const stillAt = Date.parse(document.body.dataset.stillAt ?? "");
   let aheadMs = 0; // the server's clock minus this device's
   let timer;
   let nudge = { phase: null, count: 0, at: 0 };
 
   const banner = () => document.getElementById("banner");
-  const now = () => Date.now() + aheadMs;
+  const now = () => stillAt || Date.now() + aheadMs;
 
   // The answer's ETag ignores the time of day in it, so a cache must stay out of this.
   async function measure() {
     const sku = banner()?.dataset.sku;
-    if (!sku || document.hidden) return;
+    if (!sku || stillAt || document.hidden) return;
     try {
       const sent = performance.now();
       const response = await fetch(`/api/products/${encodeURIComponent(sku)}/sale-status`, { cache: "no-store" });

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from typing import Any
 
@@ -11,6 +12,8 @@ from flashdrop import loops, metrics
 from flashdrop.config import config
 from orders.indexes import ensure_all
 from orders.worker import Worker
+
+STOP_SECONDS = 5.0
 
 
 class Command(BaseCommand):
@@ -25,7 +28,23 @@ class Command(BaseCommand):
                 start_http_server(config.worker_metrics_port, config.host)
             for number in (signal.SIGTERM, signal.SIGINT):
                 asyncio.get_running_loop().add_signal_handler(number, worker.stop.set)
-            await ensure_all()
-            await worker.run()
+            await _until_stopped(worker)
 
         loops.run(main)
+
+
+async def _until_stopped(worker: Worker) -> None:
+    """Work until told to end; a store that keeps a round waiting holds nobody up for longer than `STOP_SECONDS`."""
+
+    async def work() -> None:
+        await ensure_all()
+        await worker.run()
+
+    working, stopping = asyncio.create_task(work()), asyncio.create_task(worker.stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    # Every step may be broken off and repeated: whoever works next goes on from what the stores hold.
+    await asyncio.wait((working,), timeout=STOP_SECONDS)
+    working.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await working

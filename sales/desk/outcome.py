@@ -1,0 +1,83 @@
+"""Putting a saved sale in force, and what the merchandiser is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
+from django.contrib.messages import constants as levels
+
+from sales import backoffice
+from sales.backoffice import LedgerAway, SkuTaken
+from sales.desk import journal, words
+from sales.models import Sale
+
+
+class Said(NamedTuple):
+    """One message; `level` is one of Django's message levels."""
+
+    level: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`in_force` is false while shoppers are still served by the older settings, or by none."""
+
+    in_force: bool
+    messages: tuple[Said, ...] = ()
+
+
+def publish(sale: Sale, user: AbstractBaseUser | AnonymousUser) -> Outcome:
+    """Publish `sale`, which `user` has just saved; outside of any transaction.
+
+    Never raises for a store that is away.
+    """
+    try:
+        published = backoffice.publish_saved(sale.pk)
+    except LedgerAway:
+        return Outcome(
+            False,
+            (
+                Said(
+                    levels.WARNING,
+                    "Saved here, but the ledger can't be reached: shoppers still see the sale as it was. "
+                    "It is published by itself when the ledger is back.",
+                ),
+            ),
+        )
+    except SkuTaken:
+        return Outcome(
+            False,
+            (
+                Said(
+                    levels.ERROR,
+                    "Saved here, but not published: the ledger already has another sale under this SKU. "
+                    "Choose a new one.",
+                ),
+            ),
+        )
+    if published is None:  # a worker was quicker
+        return Outcome(True)
+    said = []
+    in_force, asked = published.sale.stock, sale.stock
+    if in_force != asked:
+        correction = journal.Change(words.LABELS["stock"], f"{asked:,}", f"{in_force:,}")
+        journal.note(user, sale, f"Stock corrected: units up to number {in_force:,} were taken", [correction])
+        said.append(
+            Said(
+                levels.WARNING,
+                f"While you were saving, units up to number {in_force:,} were taken: the stock is "
+                f"{in_force:,}, not {asked:,}.",
+            )
+        )
+    if not published.in_force:
+        said.append(
+            Said(
+                levels.WARNING,
+                "Saved. The gate can't be asked right now; the worker puts this in force as soon as it is back.",
+            )
+        )
+    return Outcome(published.in_force, tuple(said))

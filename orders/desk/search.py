@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import redirect, render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from pymongo.errors import ExecutionTimeout
 
 from flashdrop import loops
@@ -101,10 +102,10 @@ def _address(here: str, search: Asked, **place: Place | None) -> str:
 
 
 def _export(request: HttpRequest, sale: Sale | None, search: Asked) -> str:
-    """Where these orders can be had as a file, if there is such a page and this user may see it."""
-    if sale is None or not may(request, permissions.EXPORT_ORDERS):
+    """Where these orders can be had as a file; a file holds a state and a time, not one shopper or unit."""
+    if sale is None or search.texts["q"] or search.is_pending_only or not may(request, permissions.EXPORT_ORDERS):
         return ""
-    try:
-        return f"{reverse('desk:export', args=[sale.pk])}?{search.query()}"
-    except NoReverseMatch:
-        return ""
+    texts = search.texts
+    asked_for = {"state": texts["state"], "from": texts["since"], "to": texts["until"]}
+    query = urlencode({name: value for name, value in asked_for.items() if value})
+    return f"{reverse('desk:export', args=[sale.pk])}?{query}"

@@ -185,6 +185,9 @@ async def test_filters_by_state_and_time(mia: Client, on_sale: OnSale) -> None:
     await post(mia, f"{ORDERS}{orders[1].id}/fulfil/")
     for state, order in zip(("cancelled", "fulfilled", "open"), orders, strict=True):
         assert listed(await seen(mia, f"{page_of(sale)}?state={state}")) == [order.id]
+    text = await seen(mia, f"{page_of(sale)}?state=open&since=2020-01-01T00:00")
+    assert f"{page_of(sale)}export/?state=open&from=2020-01-01T00%3A00" in text
+    assert f"{page_of(sale)}export/" not in await seen(mia, f"{page_of(sale)}?q=%231")  # a file holds them all
     soon = f"{datetime.now(UTC) + timedelta(minutes=1):%Y-%m-%dT%H:%M}"
     assert "No orders match" in await seen(mia, f"{page_of(sale)}?since={soon}")
     assert len(listed(await seen(mia, f"{page_of(sale)}?until={soon}"))) == 3

@@ -41,6 +41,24 @@ INDEXES = (
     ),
     # For the desk: the orders of a sale, newest first.
     IndexModel([("sale", ASCENDING), ("reserved_at", DESCENDING), ("_id", DESCENDING)], name="orders_of_sale"),
+    # The same of those that few orders are in, so that a search for them does not read all the others. Partial: they
+    # cost a purchase nothing.
+    IndexModel(
+        [("sale", ASCENDING), ("reserved_at", DESCENDING), ("_id", DESCENDING)],
+        partialFilterExpression={"given_up_at": {"$exists": True}},
+        name="given_up_in_sale",
+    ),
+    IndexModel(
+        [("sale", ASCENDING), ("reserved_at", DESCENDING), ("_id", DESCENDING)],
+        partialFilterExpression={"fulfilled_at": {"$exists": True}},
+        name="fulfilled_in_sale",
+    ),
+    # Who held a unit before.
+    IndexModel(
+        [("sale", ASCENDING), ("returned_units", ASCENDING)],
+        partialFilterExpression={"returned_units": {"$exists": True}},
+        name="units_returned",
+    ),
     # Cancelled, and the gate still to be told, or told again: few, and none for longer than a minute.
     IndexModel(
         [("to_release", ASCENDING)],
@@ -96,4 +114,6 @@ def from_document(document: Document) -> Order:
         status=OrderStatus(document["status"]),
         reserved_at=document["reserved_at"],
         created_at=document["created_at"],
+        returned_units=tuple(document.get("returned_units", ())),
+        given_up_at=document.get("given_up_at"),
     )

@@ -6,10 +6,11 @@ both have their way. Every function raises `pymongo.errors.PyMongoError` when th
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import product
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, ReturnDocument
@@ -23,6 +24,7 @@ from orders.order import Order, OrderStatus
 SEARCH_MS = 5000
 EXPORT_BATCH = 1000
 NEWEST_FIRST = [("reserved_at", DESCENDING), ("_id", DESCENDING)]
+OLDEST_FIRST = [("reserved_at", ASCENDING), ("_id", ASCENDING)]
 
 
 class OrderState(StrEnum):
@@ -63,7 +65,9 @@ class OrderRecord:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A search. Everything left None matches all; times are aware UTC, `until` exclusive."""
+    """A search. Everything left None matches all; times are aware UTC, `until` exclusive. `unit` finds who holds it and
+    who gave it up.
+    """
 
     sale_id: str | None = None
     order_id: str | None = None
@@ -76,21 +80,24 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a page of results ended: the next begins after it."""
+    """Where a page of results begins or ends: the next begins after it, the one before ends before it."""
 
     reserved_at: datetime
     order_id: str
 
 
 @timed("mongodb")
-async def search(wanted: Wanted, count: int, after: Place | None = None) -> list[OrderRecord]:
-    """At most `count` orders, newest first, beginning after `after`.
+async def search(
+    wanted: Wanted, count: int, after: Place | None = None, *, before: Place | None = None
+) -> list[OrderRecord]:
+    """At most `count` orders, newest first: those right after `after`, or those right before `before`.
 
     Raises:
         pymongo.errors.ExecutionTimeout: no index helps and there are too many orders; narrow it down.
     """
-    cursor = orders_collection().find(_filter(wanted, after)).sort(NEWEST_FIRST).limit(count).max_time_ms(SEARCH_MS)
-    return [record_of(document) async for document in cursor]
+    cursor = orders_collection().find(_filter(wanted, after, before)).limit(count).max_time_ms(SEARCH_MS)
+    found = [record_of(document) async for document in cursor.sort(OLDEST_FIRST if before else NEWEST_FIRST)]
+    return found[::-1] if before else found
 
 
 @timed("mongodb")
@@ -100,11 +107,25 @@ async def read(order_id: str) -> OrderRecord | None:
     return record_of(document) if document else None
 
 
+@timed("mongodb")
+async def read_all(order_ids: Sequence[str]) -> dict[str, OrderRecord]:
+    """Orders by id; ids that the ledger doesn't have are missing."""
+    cursor = orders_collection().find({"_id": {"$in": list(order_ids)}})
+    return {document["_id"]: record_of(document) async for document in cursor}
+
+
+@timed("mongodb")
+async def held_by(sale_id: str, *, shopper_ids: Sequence[str] = (), units: Sequence[int] = ()) -> list[OrderRecord]:
+    """What these shoppers hold in a sale, and the orders that hold these units."""
+    theirs = {"sale": sale_id, "shopper": {"$in": list(shopper_ids)}, "slots": {"$exists": True}}
+    cursor = orders_collection().find({"$or": [theirs, {"sale": sale_id, "units": {"$in": list(units)}}]})
+    return [record_of(document) async for document in cursor]
+
+
 async def every(wanted: Wanted) -> AsyncGenerator[OrderRecord, None]:
     """All orders that match, oldest first, as they are read: for exports, however many there are."""
-    oldest_first = [("reserved_at", ASCENDING), ("_id", ASCENDING)]
     # Closed when the reader stops early, so that the server does not read on for nobody.
-    async with orders_collection().find(_filter(wanted), batch_size=EXPORT_BATCH).sort(oldest_first) as cursor:
+    async with orders_collection().find(_filter(wanted), batch_size=EXPORT_BATCH).sort(OLDEST_FIRST) as cursor:
         async for document in cursor:
             yield record_of(document)
 
@@ -197,36 +218,35 @@ def _state(document: Document) -> OrderState:
             return OrderState.FULFILLED if "fulfilled_at" in document else OrderState.OPEN
 
 
-def _filter(wanted: Wanted, after: Place | None = None) -> Document:
+def _filter(wanted: Wanted, after: Place | None = None, before: Place | None = None) -> Document:
     found: Document = {}
     if wanted.sale_id is not None:
         found["sale"] = wanted.sale_id
     if wanted.order_id is not None:
         found["_id"] = wanted.order_id
-    if wanted.shopper_id is not None:
-        found["shopper"] = wanted.shopper_id
-    if wanted.unit is not None:
-        found["units"] = wanted.unit
     if wanted.since is not None or wanted.until is not None:
         found["reserved_at"] = {
             **({"$gte": wanted.since} if wanted.since else {}),
             **({"$lt": wanted.until} if wanted.until else {}),
         }
-    found |= _STATE_FILTERS.get(wanted.state, {}) if wanted.state else {}
-    if after is not None:
-        found["$and"] = [_beyond(after)]
-    if wanted.shopper_id is None or wanted.sale_id is not None:
-        return found
-    # Each half of a shopper's orders has an index of its own: what is held, and what was given up.
-    return {"$or": [found | {"slots": {"$exists": True}}, found | {"given_up_at": {"$exists": True}}]}
+    bounds = [_beyond(place, bound) for place, bound in ((after, "$lt"), (before, "$gt")) if place is not None]
+    # What is held and what was given up have indexes of their own: each way to match is a search by itself.
+    ways: list[list[Document]] = [[_STATE_FILTERS.get(wanted.state, {}) if wanted.state else {}]]
+    if wanted.shopper_id is not None:
+        held, given_up = {"slots": {"$exists": True}}, {"given_up_at": {"$exists": True}}
+        ways.append([{"shopper": wanted.shopper_id} | half for half in (held, given_up)])
+    if wanted.unit is not None:
+        ways.append([{"units": wanted.unit}, {"returned_units": wanted.unit}])
+    every_way = [{"$and": [found, *bounds, *way]} for way in product(*ways)]
+    return {"$or": every_way} if len(every_way) > 1 else every_way[0]
 
 
-def _beyond(place: Place) -> Document:
-    same_moment = {"reserved_at": place.reserved_at, "_id": {"$lt": place.order_id}}
+def _beyond(place: Place, bound: str) -> Document:
+    same_moment = {"reserved_at": place.reserved_at, "_id": {bound: place.order_id}}
     # The bound in front lets the index begin there; the alternative keeps apart what was reserved in the same moment.
     return {
-        "reserved_at": {"$lte": place.reserved_at},
-        "$or": [{"reserved_at": {"$lt": place.reserved_at}}, same_moment],
+        "reserved_at": {f"{bound}e": place.reserved_at},
+        "$or": [{"reserved_at": {bound: place.reserved_at}}, same_moment],
     }
 
 
@@ -239,6 +259,7 @@ def _with(event: Event) -> Document:
 _STATE_FILTERS: dict[OrderState, Document] = {
     OrderState.OPEN: {"status": OrderStatus.COMPLETED.value, "fulfilled_at": {"$exists": False}},
     OrderState.FULFILLED: {"status": OrderStatus.COMPLETED.value, "fulfilled_at": {"$exists": True}},
-    OrderState.CANCELLED: {"status": OrderStatus.CANCELLED.value},
-    OrderState.RELEASED: {"status": OrderStatus.RELEASED.value},
+    # The dates say nothing new; the indexes of what is rare ask for them.
+    OrderState.CANCELLED: {"status": OrderStatus.CANCELLED.value, "given_up_at": {"$exists": True}},
+    OrderState.RELEASED: {"status": OrderStatus.RELEASED.value, "given_up_at": {"$exists": True}},
 }

@@ -42,6 +42,9 @@ class Order(NamedTuple):
     reserved_at: datetime
     created_at: datetime | None
     """When the ledger took it; None while it is pending."""
+    returned_units: tuple[int, ...] = ()
+    """What it held until it was given up."""
+    given_up_at: datetime | None = None
 
     def confirmed_at(self, at: datetime) -> Order:
         """This order, once the ledger has it."""

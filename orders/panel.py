@@ -29,12 +29,8 @@ HOLES = {
     "_me_ready": ("name", "notice"),
     "_me_order": ("name", "units", "order_id", "receipt_url", "total", "purchased_at", "notice"),
     "_me_pending": ("name", "units"),
-    "_me_given_up": ("name", "notice"),
+    "_me_given_up": ("name", "notice", "receipt_url"),
     "_me_taken": ("name",),
-}
-GIVEN_UP = {
-    OrderStatus.CANCELLED: "Your order was cancelled and its units went back on sale.",
-    OrderStatus.RELEASED: "Your order could not be confirmed. Nothing was bought.",
 }
 
 
@@ -66,7 +62,8 @@ def with_order(sale: PublishedSale, order: Order, *, still_allowed: int, notice:
     if order.status is OrderStatus.PENDING:
         return _stencil("_me_pending", sale).fill(name=order.shopper_name, units=units)
     if order.status is not OrderStatus.COMPLETED:
-        return _stencil("_me_given_up", sale).fill(name=order.shopper_name, notice=GIVEN_UP[order.status])
+        texts = {"notice": given_up_notice(order), "receipt_url": receipt_path(order.id)}
+        return _stencil("_me_given_up", sale).fill(name=order.shopper_name, **texts)
     return _stencil("_me_order", sale, still_allowed=max(still_allowed, 0), has_notice=bool(notice)).fill(
         name=order.shopper_name, units=units, order_id=order.id, notice=notice, **order_texts(order)
     )
@@ -85,6 +82,25 @@ def still_allowed(sale: PublishedSale, history: History) -> int:
     """Units this shopper may still buy, as far as this browser may know: none once another browser holds some."""
     held = sum(len(order.units) for order in history.visible)
     return 0 if history.has_hidden else max(0, sale.limit_per_shopper - held)
+
+
+def given_up_notice(order: Order) -> str:
+    """What became of an order that was given up: when, and what went back on sale."""
+    if order.status is not OrderStatus.CANCELLED:
+        return "Your order could not be confirmed. Nothing was bought."
+    texts = given_up_texts(order)
+    when = f" on {texts['given_up_at']}" if texts["given_up_at"] else ""
+    what = f"No. {texts['returned_units']}" if texts["returned_units"] else "What it held"
+    return f"Your order was cancelled{when}. {what} went back on sale."
+
+
+def given_up_texts(order: Order) -> dict[str, str]:
+    """What an order held before it was given up, and when that was; empty for one that stands."""
+    at = order.given_up_at
+    return {
+        "returned_units": ", ".join(map(str, order.returned_units)),
+        "given_up_at": _to_the_second(at.replace(microsecond=0)) if at else "",
+    }
 
 
 def order_texts(order: Order) -> dict[str, str]:

@@ -264,4 +264,6 @@ def _order_row(order: Order, board: Board) -> dict[str, Any]:
         "quantity": order.quantity,
         "price": format_minor(order.price_minor, order.currency),
         **panel.order_texts(order),
+        **panel.given_up_texts(order),
+        "is_on_show": showing is not None,
     }

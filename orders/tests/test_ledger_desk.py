@@ -101,3 +101,36 @@ def names_of(plan: Any) -> set[str]:
 
 def event() -> Event:
     return Event(NOW, "fulfilled", "mia", "")
+
+
+async def test_a_search_reads_no_more_than_it_shows(ledger_indexes: None) -> None:
+    """What makes it as quick with a million orders as here: the server counts what it looked at."""
+    sale_id, many = secrets.token_hex(6), 3000
+    orders = [
+        order_of(sale_id, units=(unit,), shopper_id=f"{sale_id}-{unit}", reserved_at=NOW + timedelta(seconds=unit))
+        for unit in range(1, many + 1)
+    ]
+    await ledger.insert(orders, NOW)
+    for unit in (1, 1000, 2999):
+        await ledger_desk.cancel(orders[unit - 1].id, event())
+    await ledger_desk.fulfil(orders[5].id, event())
+    middle = Place(orders[many // 2].reserved_at, orders[many // 2].id)
+    half = NOW + timedelta(seconds=many / 2)
+    for wanted in (
+        Wanted(sale_id=sale_id),
+        Wanted(sale_id=sale_id, state=OrderState.OPEN),
+        Wanted(sale_id=sale_id, state=OrderState.CANCELLED),
+        Wanted(sale_id=sale_id, state=OrderState.FULFILLED),
+        Wanted(sale_id=sale_id, state=OrderState.RELEASED),
+        Wanted(sale_id=sale_id, unit=1000),
+        Wanted(sale_id=sale_id, shopper_id=orders[7].shopper_id),
+        Wanted(shopper_id=orders[7].shopper_id),
+        Wanted(sale_id=sale_id, order_id=orders[7].id),
+        Wanted(sale_id=sale_id, since=half, until=half + timedelta(seconds=30)),
+    ):
+        for after, before in ((None, None), (middle, None), (None, middle)):
+            asked = ledger_desk._filter(wanted, after, before)
+            order = ledger_desk.OLDEST_FIRST if before else ledger_desk.NEWEST_FIRST
+            stats = (await orders_collection().find(asked).sort(order).limit(51).explain())["executionStats"]
+            assert stats["totalDocsExamined"] <= 60, (wanted, after, before)
+            assert stats["totalKeysExamined"] <= 120, (wanted, after, before)

@@ -79,7 +79,6 @@ async def test_an_export_reads_everything_oldest_first(sale_id: str) -> None:
         Wanted(shopper_id="x"),
         Wanted(sale_id="x", shopper_id="y"),
     ],
-    ids=str,
 )
 @pytest.mark.parametrize("after", [None, Place(NOW, "x")])
 async def test_an_index_stands_behind_each_search(sale_id: str, wanted: Wanted, after: Place | None) -> None:

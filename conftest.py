@@ -71,6 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.pop("DJANGO_SETTINGS_MODULE", None)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n`, a module stays in one process, and what loads the machine by itself is never beside its like."""
     for item in items:

@@ -81,7 +81,8 @@ def _headline(found: Report) -> str:
         if found.left:
             text += f"; {words.units(found.left)} came back by cancellation and {_is(found.left)} left"
         return text
-    return f"Did not sell out: {words.units(sold)} sold, {number(found.left)} left"
+    so_far = "So far" if found.is_running else "Did not sell out:"
+    return f"{so_far} {words.units(sold)} sold, {number(found.left)} left"
 
 
 def _state(found: Report) -> str:

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# The suite's processes, each with stores of its own; 0: one, in the foreground, for a debugger.
+# How many processes run the light part of the suite, each with stores of its own.
 TEST_PROCESSES ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Settings of the load kit and the endpoint benchmarks, as `make stress-mixed PROFILE=load`.
@@ -17,7 +17,12 @@ run: $(VENV)/.runtime ## a working shop at http://127.0.0.1:8000/ (PORT=... for 
 	@$(BIN)/python -m flashdrop.run
 
 test: $(VENV)/.dev ## the whole suite, against real stores that it starts itself
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup $(ARGS)
+ifdef ARGS
+	@$(BIN)/python -m pytest $(ARGS)
+else
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup -m "not heavy"; others=$$?; \
+	$(BIN)/python -m pytest -m heavy && exit $$others
+endif
 
 faults: $(VENV)/.dev ## every fault against real processes, with a table of what held (ARGS="--only NAME", --quick)
 	@$(BIN)/python -m flashdrop.faults $(ARGS)

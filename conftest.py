@@ -73,10 +73,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before the plugin looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n`, a module stays in one process, and what loads the machine by itself is never beside its like."""
+    """With `-n`, a module stays in one process. What loads the machine by itself is marked, to be run alone."""
     for item in items:
         name = item.path.stem
-        item.add_marker(pytest.mark.xdist_group("heavy" if name in HEAVY else name))
+        item.add_marker(pytest.mark.heavy if name in HEAVY else pytest.mark.xdist_group(name))
 
 
 @dataclass

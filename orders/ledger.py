@@ -121,18 +121,21 @@ async def of_shoppers(shopper_ids: Sequence[str], sale_id: str | None = None) ->
     trip for all.
     """
     found: dict[str, list[Order]] = {shopper_id: [] for shopper_id in shopper_ids}
-    wanted = {"shopper": {"$in": list(found)}} | ({} if sale_id is None else {"sale": sale_id})
-    async for document in _of_shoppers(wanted).sort([("reserved_at", DESCENDING)]):
+    async for document in _of_shoppers(list(found), sale_id).sort([("reserved_at", DESCENDING)]):
         theirs = found[document["shopper"]]
-        if len(theirs) < MAX_LISTED:
+        if len(theirs) < MAX_LISTED and sale_id in (None, document["sale"]):
             theirs.append(from_document(document))
     return [found[shopper_id] for shopper_id in shopper_ids]
 
 
-def _of_shoppers(wanted: Document) -> AsyncCursor[Document]:
-    # Each half has an index of its own: what is held, and what was given up.
-    held, given_up = wanted | {"slots": {"$exists": True}}, wanted | {"given_up_at": {"$exists": True}}
-    return orders_collection().find({"$or": [held, given_up]})
+def _of_shoppers(shopper_ids: list[str], sale_id: str | None) -> AsyncCursor[Document]:
+    """Each half has an index of its own: what is held, and what was given up.
+
+    The sale is not asked of the second: MongoDB might go through everything that was ever given up in it.
+    """
+    theirs: Document = {"shopper": {"$in": shopper_ids}}
+    held = theirs | {"slots": {"$exists": True}} | ({} if sale_id is None else {"sale": sale_id})
+    return orders_collection().find({"$or": [held, theirs | {"given_up_at": {"$exists": True}}]})
 
 
 async def holdings(sale_id: str) -> AsyncIterator[Holding]:

@@ -16,7 +16,7 @@ from flashdrop.cluster.installation import Installation
 from flashdrop.cluster.servers import kill_with_children
 from flashdrop.faults.processes import Process
 
-SHOPPERS, UNITS, SPREAD_SECONDS = 700, 350, 40.0
+SHOPPERS, UNITS, SPREAD_SECONDS = 900, 850, 50.0
 
 
 async def prove(folder: Path) -> dict[str, object]:

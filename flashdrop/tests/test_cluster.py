@@ -37,7 +37,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_every_kind_of_process_was_lost_while_units_were_sold(found: dict[str, Any]) -> None:
     assert len(found["told"]) == len(LOSSES)
     sold = [int(line.split(" units sold")[0].split()[-1].replace(",", "")) for line in found["told"]]
-    assert sum(count > 0 for count in sold) >= len(LOSSES) - 2, found["told"]
+    assert sum(count > 0 for count in sold) >= len(LOSSES) - 3, found["told"]
 
 
 def test_no_loss_breaks_a_promise(found: dict[str, Any]) -> None:

@@ -40,7 +40,7 @@ SHOWS = {
     "refused": "You have already bought as many as one shopper may.",
     "pending": "Reserved for you",
     "bought": "It's yours",
-    "cancelled": "Your order was cancelled and its units went back on sale.",
+    "cancelled": "went back on sale.",
     "taken": "has already bought here, in another browser",
 }
 

@@ -20,16 +20,19 @@ SHOPPERS, UNITS, SPREAD_SECONDS = 900, 850, 50.0
 
 
 async def prove(folder: Path) -> dict[str, object]:
-    """Everything `make cluster ARGS=--prove` does, on a smaller scale, and then a restart without a drain."""
+    """Everything `make cluster ARGS=--prove` does, on a smaller scale, and then a restart of all at once, without a drain."""
     cluster = Installation(folder)
     cluster.enter()
     from flashdrop.cluster.proof import Proof, prepare
     from flashdrop.loops import close_all
 
-    async def careless(host: Process) -> None:
-        await kill_with_children(host)
-        host.start()
-        await cluster.ready(host)
+    async def careless(_: Process) -> None:
+        for host in cluster.hosts:
+            await kill_with_children(host)
+        for host in cluster.hosts:
+            host.start()
+        for host in cluster.hosts:
+            await cluster.ready(host)
 
     told: list[str] = []
     try:

@@ -32,10 +32,7 @@ FOLDER = Path(tempfile.mkdtemp(prefix="flashdrop-tests-"))
 REDIS_PORT, VALKEY_PORT, MONGO_PORT = free_port(), free_port(), free_port()
 CHROMIUM = "/usr/bin/chromium"
 # Modules that start whole installations, or press on one.
-HEAVY = {
-    "test_bench", "test_browser", "test_cluster", "test_end_to_end", "test_faults", "test_faults_canary",
-    "test_load_kit", "test_run", "test_stress", "test_watching_live",
-}  # fmt: skip
+HEAVY = {"test_cluster", "test_faults", "test_faults_canary", "test_load_kit"}
 # Nothing here speaks TLS. Left to itself httpx reads every certificate of the system for each client that it makes,
 # which takes 80 ms of processor time: more than the requests.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

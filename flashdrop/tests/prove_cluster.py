@@ -16,11 +16,11 @@ from flashdrop.cluster.installation import Installation
 from flashdrop.cluster.servers import kill_with_children
 from flashdrop.faults.processes import Process
 
-SHOPPERS, UNITS, SPREAD_SECONDS = 900, 850, 50.0
+SHOPPERS, UNITS, SPREAD_SECONDS = 720, 690, 40.0
 
 
 async def prove(folder: Path) -> dict[str, object]:
-    """Everything `make cluster ARGS=--prove` does, on a smaller scale, and then a restart of all at once, without a drain."""
+    """Everything `make cluster ARGS=--prove` does, on a smaller scale; then a restart of all at once, without a drain."""
     cluster = Installation(folder)
     cluster.enter()
     from flashdrop.cluster.proof import Proof, prepare

@@ -29,6 +29,7 @@ SHOWN_SECONDS = 15.0
 # A worker finishes what a dead process left behind after three seconds.
 GRACE_SECONDS = 4.5
 PROBE_SECONDS = 8.0
+PROBES_PER_SECOND = 100
 SPARE_PROBES = 5
 # Each lands on one of the web workers.
 ASKED = 6
@@ -67,8 +68,8 @@ class Trial:
         balanced_after = await self._settle(sale, ended_at, max(limit, time.monotonic() + GRACE_SECONDS))
 
         probed_at = time.monotonic()
-        crowd.deadline = probed_at + PROBE_SECONDS
         bought = {answer.shopper for answer in crowd.answers if answer.is_success}
+        crowd.deadline = probed_at + PROBE_SECONDS + len(bought) / PROBES_PER_SECOND
         await asyncio.gather(*(crowd.try_again(crowd.plans[name]) for name in sorted(bought)))
         false_boards = await self._false_boards(sale)
         await self._buy_what_is_left(crowd, sale)

@@ -20,7 +20,7 @@ SHOPPERS, UNITS, SPREAD_SECONDS = 720, 690, 40.0
 
 
 async def prove(folder: Path) -> dict[str, object]:
-    """Everything `make cluster ARGS=--prove` does, on a smaller scale; then a restart of all at once, without a drain."""
+    """Everything `make cluster ARGS=--prove` does, on a smaller scale; then a restart of all at once."""
     cluster = Installation(folder)
     cluster.enter()
     from flashdrop.cluster.proof import Proof, prepare

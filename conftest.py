@@ -73,7 +73,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With `-n`, a module stays in one process. What loads the machine by itself is marked, to be run alone."""
     for item in items:
         name = item.path.stem
-        item.add_marker(pytest.mark.heavy if name in HEAVY else pytest.mark.xdist_group(name))
+        # A running shop brings a worker, which others would see at work.
+        is_heavy = name in HEAVY or "shop" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.heavy if is_heavy else pytest.mark.xdist_group(name))
 
 
 @dataclass

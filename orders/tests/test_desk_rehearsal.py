@@ -87,7 +87,7 @@ async def test_a_rehearsal_shows_that_the_sale_works_and_leaves_nothing(
     assert "A rehearsal is under way already" in again.content.decode()
     assert " data-running>" in await get(merchandiser, f"{page_of(sale)}progress/")
 
-    (copy,) = await catalogue.rehearsals()
+    (copy,) = await eventually(catalogue.rehearsals)
     await show()
     for address in ("/", "/api/products", "/orders/"):
         assert copy.sku not in (await client.get(address)).text

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import RedisError, redis
 from orders import ledger_desk
-from orders.ledger_desk import Event, OrderRecord, OrderState
+from orders.ledger_desk import Event, OrderRecord
 from orders.order import Order
 from sales import stock
 
@@ -78,11 +78,6 @@ async def finish_cancelled(now: datetime | None = None) -> int:
     if last:
         await ledger_desk.released(last)
     return len(marked)
-
-
-def is_cancelled(record: OrderRecord | None) -> bool:
-    """Whether somebody has cancelled it already."""
-    return record is not None and record.state is OrderState.CANCELLED
 
 
 async def _release(orders: list[Order]) -> None:

@@ -17,6 +17,8 @@ from flashdrop.config import BASE_DIR
 from flashdrop.tests.prove_cluster import UNITS
 
 PROOF_SECONDS = 400
+# The suite's own limit comes after the proof's, which tells more.
+pytestmark = pytest.mark.timeout(PROOF_SECONDS + 60)
 
 
 @pytest.fixture(scope="module")

@@ -211,25 +211,24 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 
 @pytest.fixture
-def shop(host: Host) -> Iterator[type[Shop]]:
+def front_door(host: Host) -> Iterator[type[Shop]]:
     """Listens on the shop's port from the moment on in which the stack is deployed."""
     kind = type("ThisShop", (Shop,), {"answers": {}, "asked": []})
-    ended, servers = threading.Event(), []
+    ended = threading.Event()
 
     def open_when_deployed() -> None:
+        # One thread opens, serves and closes: a test that ends while the server is being opened ends it all the same.
         while not ended.wait(0.01):
             if (host.state / "deployed").exists():
-                servers.append(ThreadingHTTPServer(("127.0.0.1", host.port), kind))
-                servers[0].serve_forever(0.05)
-                return
+                with ThreadingHTTPServer(("127.0.0.1", host.port), kind) as server:
+                    server.timeout = 0.05
+                    while not ended.is_set():
+                        server.handle_request()
 
     thread = threading.Thread(target=open_when_deployed)
     thread.start()
     yield kind
     ended.set()
-    for server in servers:
-        server.shutdown()
-        server.server_close()
     thread.join()
 
 
@@ -242,7 +241,7 @@ def holds(text: str, *parts: str) -> None:
 
 
 def test_a_first_run_builds_deploys_migrates_waits_seeds_and_tells_where_the_shop_is(
-    host: Host, shop: type[Shop]
+    host: Host, front_door: type[Shop]
 ) -> None:
     ran = host.run()
     assert ran.code == 0, ran.err
@@ -260,7 +259,7 @@ def test_a_first_run_builds_deploys_migrates_waits_seeds_and_tells_where_the_sho
     # In this order: the migration is complete, then the shop is asked, then the sale is made.
     names = [call[0] for call in ran.calls]
     assert names.index("inspect") < names.index("stack services") < names.index("readyz") < names.index("seed")
-    assert shop.asked == [("/healthz", f"127.0.0.1:{host.port}"), ("/", f"127.0.0.1:{host.port}")]
+    assert front_door.asked == [("/healthz", f"127.0.0.1:{host.port}"), ("/", f"127.0.0.1:{host.port}")]
     assert ran.arguments("seed")[-4:] == ["manage.py", "seed_demo", "--sku", "demo"]
     holds(
         ran.out, f"http://127.0.0.1:{host.port}/", "/admin/", "deploy/secrets/admin_password", "grafana", "prometheus"
@@ -273,7 +272,7 @@ def test_a_first_run_builds_deploys_migrates_waits_seeds_and_tells_where_the_sho
 
 
 def test_a_second_run_changes_no_secret_starts_no_migration_and_keeps_the_number_of_web_tasks(
-    host: Host, shop: type[Shop]
+    host: Host, front_door: type[Shop]
 ) -> None:
     assert host.run("--web-replicas", "5").code == 0
     before = host.secret_values()
@@ -288,7 +287,7 @@ def test_a_second_run_changes_no_secret_starts_no_migration_and_keeps_the_number
     assert (host.state / "replicas").read_text().strip() == "5"
 
 
-def test_it_may_be_run_again_with_another_number_of_web_tasks(host: Host, shop: type[Shop]) -> None:
+def test_it_may_be_run_again_with_another_number_of_web_tasks(host: Host, front_door: type[Shop]) -> None:
     host.set(stubborn="")  # a stack file that doesn't read WEB_REPLICAS
     ran = host.run("--web-replicas", "4")
     assert ran.code == 0, ran.err
@@ -297,7 +296,7 @@ def test_it_may_be_run_again_with_another_number_of_web_tasks(host: Host, shop: 
     assert host.run("--web-replicas", "7", "--skip-build").steps == ["stack deploy", "service scale", "seed"]
 
 
-def test_a_changed_secret_gets_another_version_and_a_new_migration(host: Host, shop: type[Shop]) -> None:
+def test_a_changed_secret_gets_another_version_and_a_new_migration(host: Host, front_door: type[Shop]) -> None:
     assert host.run().code == 0
     version = (host.state / "spec").read_text()
     (host.secrets / "admin_password").write_text("of my own choice")
@@ -308,7 +307,7 @@ def test_a_changed_secret_gets_another_version_and_a_new_migration(host: Host, s
     assert len((host.state / "tasks").read_text().splitlines()) == 2
 
 
-def test_an_older_client_is_not_given_an_option_that_it_doesnt_know(host: Host, shop: type[Shop]) -> None:
+def test_an_older_client_is_not_given_an_option_that_it_doesnt_know(host: Host, front_door: type[Shop]) -> None:
     host.set(old="")
     ran = host.run()
     assert ran.code == 0, ran.err
@@ -333,7 +332,7 @@ FAILURES = {
 
 @pytest.mark.parametrize("step", FAILURES)
 def test_a_step_that_fails_ends_the_run_with_a_sentence_and_its_own_code(
-    host: Host, shop: type[Shop], step: str
+    host: Host, front_door: type[Shop], step: str
 ) -> None:
     code, sentence, steps = FAILURES[step]
     host.set(fail=step, stubborn="")
@@ -361,7 +360,7 @@ def test_without_a_swarm_to_manage_it_says_which_command_helps(host: Host, info:
     assert not host.secrets.exists()
 
 
-def test_a_swarm_is_made_only_when_asked_for_and_once(host: Host, shop: type[Shop]) -> None:
+def test_a_swarm_is_made_only_when_asked_for_and_once(host: Host, front_door: type[Shop]) -> None:
     host.set(info=facts("inactive false", 0))
     ran = host.run("--init-swarm")
     assert ran.code == 0, ran.err
@@ -402,14 +401,14 @@ def test_a_port_that_is_taken_is_named_before_anything_is_made(host: Host) -> No
     assert not host.secrets.exists()
 
 
-def test_a_small_host_is_only_told_about(host: Host, shop: type[Shop]) -> None:
+def test_a_small_host_is_only_told_about(host: Host, front_door: type[Shop]) -> None:
     host.set(info=facts(memory=GIB, cpus=1))
     ran = host.run()
     assert ran.code == 0, ran.err
     holds(ran.err, "note: this host has 1 CPUs and 1024 MiB")
 
 
-def test_the_only_node_holds_the_stores_and_is_marked_once(host: Host, shop: type[Shop]) -> None:
+def test_the_only_node_holds_the_stores_and_is_marked_once(host: Host, front_door: type[Shop]) -> None:
     ran = host.run()
     assert ran.arguments("node update") == ["node", "update", "--label-add", "flashdrop.stores=true", "this-node"]
     assert "node update" not in [call[0] for call in host.run().calls]
@@ -425,7 +424,7 @@ def test_among_several_nodes_the_operator_chooses_who_holds_the_stores(host: Hos
 # Images.
 
 
-def test_other_nodes_cant_pull_an_image_without_a_registry(host: Host, shop: type[Shop]) -> None:
+def test_other_nodes_cant_pull_an_image_without_a_registry(host: Host, front_door: type[Shop]) -> None:
     host.set(info=facts(nodes=3), labelled="node-2")
     ran = host.run()
     assert (ran.code, ran.steps) == (8, [])
@@ -433,7 +432,7 @@ def test_other_nodes_cant_pull_an_image_without_a_registry(host: Host, shop: typ
     assert host.run("--skip-build").steps == ["stack deploy", "seed"]
 
 
-def test_images_go_to_the_registry_where_one_is_named(host: Host, shop: type[Shop]) -> None:
+def test_images_go_to_the_registry_where_one_is_named(host: Host, front_door: type[Shop]) -> None:
     host.set(info=facts(nodes=3), labelled="node-2")
     host.environment["FLASHDROP_IMAGE"] = "registry.example:5000/shop/flashdrop"
     ran = host.run()
@@ -447,7 +446,7 @@ def test_images_go_to_the_registry_where_one_is_named(host: Host, shop: type[Sho
     holds(ran.err, "docker login registry.example:5000")
 
 
-def test_the_version_is_the_revision_and_tells_what_is_not_committed(host: Host, shop: type[Shop]) -> None:
+def test_the_version_is_the_revision_and_tells_what_is_not_committed(host: Host, front_door: type[Shop]) -> None:
     host.environment.update(FLASHDROP_VERSION="", HOME=str(host.folder), GIT_CONFIG_NOSYSTEM="1")
     assert host.run().code == 3, "no checkout"
 
@@ -496,7 +495,7 @@ def test_secrets_are_random_private_and_agree_with_each_other(host: Host) -> Non
     assert not any(value in ran.out + ran.err for value in found.values())
 
 
-def test_no_secret_is_printed_given_as_an_argument_or_exported(host: Host, shop: type[Shop]) -> None:
+def test_no_secret_is_printed_given_as_an_argument_or_exported(host: Host, front_door: type[Shop]) -> None:
     ran = host.run()
     seen = ran.out + ran.err + str(ran.calls) + (host.state / "env").read_text()
     assert ran.code == 0
@@ -553,7 +552,7 @@ def test_without_random_bytes_no_secret_is_left_behind(host: Host) -> None:
     assert list(host.secrets.iterdir()) == []
 
 
-def test_ctrl_c_leaves_nothing_half_written(host: Host, shop: type[Shop]) -> None:
+def test_ctrl_c_leaves_nothing_half_written(host: Host, front_door: type[Shop]) -> None:
     # The first password is written, but not in its place, for as long as this takes.
     (host.folder / "bin" / "ln").unlink()
     (host.folder / "bin" / "ln").write_text("#!/bin/sh\nexec /bin/sleep 5\n")
@@ -576,7 +575,7 @@ def test_ctrl_c_leaves_nothing_half_written(host: Host, shop: type[Shop]) -> Non
 
 
 @pytest.mark.parametrize("outcome", ["failed", "rejected"])
-def test_a_migration_that_fails_shows_its_last_words(host: Host, shop: type[Shop], outcome: str) -> None:
+def test_a_migration_that_fails_shows_its_last_words(host: Host, front_door: type[Shop], outcome: str) -> None:
     host.set(outcome=outcome)
     ran = host.run()
     assert ran.code == 11, ran.err
@@ -590,7 +589,7 @@ def test_a_migration_that_fails_shows_its_last_words(host: Host, shop: type[Shop
     assert ran.arguments("service update") == ["service", "update", "--force", "--detach", "flashdrop_migrate"]
 
 
-def test_a_migration_that_never_ends_is_given_up_in_time(host: Host, shop: type[Shop]) -> None:
+def test_a_migration_that_never_ends_is_given_up_in_time(host: Host, front_door: type[Shop]) -> None:
     host.set(outcome="running")
     ran = host.run("--timeout", "1")
     assert ran.code == 11
@@ -607,14 +606,14 @@ def test_tries_that_failed_since_the_deployment_are_counted() -> None:
     assert told.stdout == "the migration, which is preparing after 2 failed tries\n", told.stderr
 
 
-def test_a_migration_of_an_earlier_version_counts_for_nothing(host: Host, shop: type[Shop]) -> None:
+def test_a_migration_of_an_earlier_version_counts_for_nothing(host: Host, front_door: type[Shop]) -> None:
     assert host.run().code == 0
     host.set(outcome="failed")
     host.environment["FLASHDROP_VERSION"] = "two"
     assert host.run().code == 11
 
 
-def test_tasks_that_come_up_slowly_are_waited_for(host: Host, shop: type[Shop]) -> None:
+def test_tasks_that_come_up_slowly_are_waited_for(host: Host, front_door: type[Shop]) -> None:
     host.set(slow="once")
     ran = host.run()
     assert ran.code == 0, ran.err
@@ -622,18 +621,18 @@ def test_tasks_that_come_up_slowly_are_waited_for(host: Host, shop: type[Shop]) 
     assert "migrate 0/1" not in ran.out
 
 
-def test_tasks_that_never_come_up_are_given_up_in_time(host: Host, shop: type[Shop]) -> None:
+def test_tasks_that_never_come_up_are_given_up_in_time(host: Host, front_door: type[Shop]) -> None:
     host.set(slow="always")
     ran = host.run("--timeout", "1")
     assert ran.code == 12
     holds(ran.err, "After 1 s still waiting for web 1/3", "look with: docker stack ps --no-trunc flashdrop")
     assert ran.calls[-1][1:] == ["stack", "ps", "--no-trunc", "flashdrop"]
-    assert shop.asked == []
+    assert front_door.asked == []
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/"])
-def test_a_shop_that_doesnt_answer_through_nginx_is_not_ready(host: Host, shop: type[Shop], path: str) -> None:
-    shop.answers[path] = 502
+def test_a_shop_that_doesnt_answer_through_nginx_is_not_ready(host: Host, front_door: type[Shop], path: str) -> None:
+    front_door.answers[path] = 502
     ran = host.run("--timeout", "1")
     assert ran.code == 12
     holds(ran.err, f"still waiting for http://127.0.0.1:{host.port}{path} to answer")
@@ -645,7 +644,7 @@ def test_a_port_on_which_nobody_listens_is_not_ready(host: Host) -> None:
 
 
 @pytest.mark.parametrize("state", ["paused", "rollback_started", "rollback_completed"])
-def test_a_version_that_swarm_gave_up_is_told_at_once(host: Host, shop: type[Shop], state: str) -> None:
+def test_a_version_that_swarm_gave_up_is_told_at_once(host: Host, front_door: type[Shop], state: str) -> None:
     host.set(update=state)
     ran = host.run()
     assert ran.code == 12
@@ -653,25 +652,25 @@ def test_a_version_that_swarm_gave_up_is_told_at_once(host: Host, shop: type[Sho
     assert "seed" not in ran.steps
 
 
-def test_an_update_under_way_is_waited_for(host: Host, shop: type[Shop]) -> None:
+def test_an_update_under_way_is_waited_for(host: Host, front_door: type[Shop]) -> None:
     host.set(update="updating")
     ran = host.run("--timeout", "1")
     assert ran.code == 12
     holds(ran.err, "web is being updated")
 
 
-def test_the_shop_is_asked_under_its_own_name(host: Host, shop: type[Shop]) -> None:
+def test_the_shop_is_asked_under_its_own_name(host: Host, front_door: type[Shop]) -> None:
     host.environment["ALLOWED_HOSTS"] = "shop.example, 127.0.0.1"
     ran = host.run()
     assert ran.code == 0, ran.err
-    assert {name for _, name in shop.asked} == {f"shop.example:{host.port}"}
+    assert {name for _, name in front_door.asked} == {f"shop.example:{host.port}"}
     holds(ran.out, f"http://shop.example:{host.port}/")
 
 
 # The sale, and its shoppers.
 
 
-def test_the_demo_sale_takes_its_settings_and_can_be_left_out(host: Host, shop: type[Shop]) -> None:
+def test_the_demo_sale_takes_its_settings_and_can_be_left_out(host: Host, front_door: type[Shop]) -> None:
     host.environment["DEMO_STOCK"] = "50"
     ran = host.run("--sku", "lamp")
     assert ran.arguments("seed") == [
@@ -681,7 +680,7 @@ def test_the_demo_sale_takes_its_settings_and_can_be_left_out(host: Host, shop: 
     assert "seed" not in host.run("--no-seed").steps
 
 
-def test_without_a_task_on_this_node_it_says_how_to_seed_elsewhere(host: Host, shop: type[Shop]) -> None:
+def test_without_a_task_on_this_node_it_says_how_to_seed_elsewhere(host: Host, front_door: type[Shop]) -> None:
     host.set(elsewhere="")
     ran = host.run()
     assert ran.code == 13
@@ -690,7 +689,7 @@ def test_without_a_task_on_this_node_it_says_how_to_seed_elsewhere(host: Host, s
 
 
 @pytest.mark.parametrize("verdict", [0, 99, 108])
-def test_the_verdict_of_k6_is_the_exit_code(host: Host, shop: type[Shop], verdict: int) -> None:
+def test_the_verdict_of_k6_is_the_exit_code(host: Host, front_door: type[Shop], verdict: int) -> None:
     host.set(k6=str(verdict))
     ran = host.run("--run-k6")
     assert ran.code == verdict
@@ -701,7 +700,7 @@ def test_the_verdict_of_k6_is_the_exit_code(host: Host, shop: type[Shop], verdic
     assert (BASE_DIR / "k6" / "mixed.js").exists()
 
 
-def test_published_ports_of_the_watchers_are_told(host: Host, shop: type[Shop]) -> None:
+def test_published_ports_of_the_watchers_are_told(host: Host, front_door: type[Shop]) -> None:
     host.set(ports="3000 ")
     holds(host.run().out, ":3000/")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from asgiref.sync import markcoroutinefunction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.translation import gettext_noop as _
 
 from flashdrop.config import config
 from flashdrop.errors import plain_error
@@ -48,7 +49,7 @@ def by_method(**views: AsyncView) -> AsyncView:
 
 
 async def method_not_allowed(request: HttpRequest, allowed: tuple[str, ...]) -> HttpResponse:
-    response = plain_error(request.path, 405, "METHOD_NOT_ALLOWED", "This address does not take that method.")
+    response = plain_error(request, 405, "METHOD_NOT_ALLOWED", _("This address does not take that method."))
     response.headers["Allow"] = ", ".join(allowed)
     return response
 

@@ -241,18 +241,18 @@ class LeanHandler:
     async def _checked(self, route: Route, scope: Scope, receive: Receive) -> HttpResponseBase:
         hosts = [value for name, value in scope["headers"] if name == b"host"]
         if len(hosts) != 1 or not self.is_host_allowed(hosts[0]):
-            return bad_host(scope["path"])
+            return bad_host(LeanRequest(scope, b""))
         try:
             body = b"" if scope["method"] in ("GET", "HEAD") else await read_body(scope, receive)
         except BodyTooLarge:
-            return payload_too_large(scope["path"])
+            return payload_too_large(LeanRequest(scope, b""))
         return await self.respond(route, LeanRequest(scope, body))
 
     def _failure(self, error: Exception, route: Route, request: LeanRequest) -> HttpResponseBase:
         if isinstance(error, (UnicodeDecodeError, BadRequest, SuspiciousOperation, MultiPartParserError)):
-            return bad_request(request.path)
+            return bad_request(request)
         log.error("%s %s failed", request.method, route.name, exc_info=error)
-        return server_error(request, request.path)
+        return server_error(request)
 
     def is_host_allowed(self, value: bytes) -> bool:
         """Whether a `Host` names this shop."""

@@ -40,12 +40,16 @@ class Prepared:
         cache_control: the full `Cache-Control`.
         validator: what the ETag stands for, when not the bytes themselves (a body that carries the time of day): the
             ETag is then weak.
+        vary: request headers, beside Accept-Encoding, by which another form would have been given.
     """
 
-    def __init__(self, body: bytes, content_type: str, cache_control: str, validator: bytes | None = None) -> None:
+    def __init__(
+        self, body: bytes, content_type: str, cache_control: str, validator: bytes | None = None, vary: str = ""
+    ) -> None:
         self.body = body
         self.content_type = content_type
         self.cache_control = cache_control
+        self.vary = f"Accept-Encoding, {vary}" if vary else "Accept-Encoding"
         weak = "" if validator is None else "W/"
         # blake2b is here for its speed; nothing secret hangs on it.
         digest = hashlib.blake2b(body if validator is None else validator, digest_size=12).hexdigest()
@@ -91,4 +95,4 @@ class Prepared:
         return Head(304, self._headers_with({}), has_body=False)
 
     def _headers_with(self, more: dict[str, str]) -> dict[str, str]:
-        return {"Cache-Control": self.cache_control, "Vary": "Accept-Encoding", "ETag": self.etag} | more
+        return {"Cache-Control": self.cache_control, "Vary": self.vary, "ETag": self.etag} | more

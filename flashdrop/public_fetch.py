@@ -74,6 +74,8 @@ def fetch(url: str, judge: Judge = is_public, context: ssl.SSLContext | None = N
             answers.put(_follow(url, judge, context or ssl.create_default_context(), deadline, open_sockets))
         except NotFetched as error:
             answers.put(error)
+        except TimeoutError:  # the socket's own clock, a moment before ours
+            answers.put(_too_late())
         except ssl.SSLError as error:
             answers.put(NotFetched(f"its certificate or encryption is not in order ({error.reason or error})"))
         except (OSError, HTTPException, ValueError) as error:
@@ -86,10 +88,14 @@ def fetch(url: str, judge: Judge = is_public, context: ssl.SSLContext | None = N
     except queue.Empty:
         for one in open_sockets:
             one.close()
-        raise NotFetched(f"it did not answer within {SECONDS:.0f} s") from None
+        raise _too_late() from None
     if isinstance(found, NotFetched):
         raise found
     return found
+
+
+def _too_late() -> NotFetched:
+    return NotFetched(f"it did not answer within {SECONDS:.0f} s")
 
 
 def _follow(

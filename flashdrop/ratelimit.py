@@ -17,6 +17,7 @@ from typing import Any
 
 from asgiref.sync import markcoroutinefunction
 from django.http import HttpRequest, HttpResponseBase
+from django.utils.translation import gettext_noop as _
 from limits import RateLimitItemPerSecond
 from limits.aio.strategies import FixedWindowRateLimiter
 from limits.storage import storage_from_string
@@ -90,8 +91,8 @@ async def refusal(request: HttpRequest) -> HttpResponseBase | None:
         if seconds is not None:
             metrics.RATE_LIMITED.labels(scope).inc()
             _refused += 1
-            message = f"Too many requests. Try again in {seconds} s."
-            return plain_error(request.path, 429, "RATE_LIMITED", message, seconds)
+            message = _("Too many requests. Try again in %(seconds)s s.")
+            return plain_error(request, 429, "RATE_LIMITED", message, seconds, seconds=seconds)
     return None
 
 

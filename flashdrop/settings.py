@@ -26,6 +26,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.humanize",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "channels",
@@ -109,7 +110,10 @@ AXES_LOCKOUT_CALLABLE = "flashdrop.throttle.locked_out"
 AXES_SENSITIVE_PARAMETERS = ["username", "csrfmiddlewaretoken"]
 AXES_VERBOSE = False
 
+# What shoppers may read; the back office speaks English. The names stand as their speakers write them.
+LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("ar", "العربية")]
 LANGUAGE_CODE = "en"
+LOCALE_PATHS = [BASE_DIR / "flashdrop" / "locale"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -9,7 +9,7 @@ import re
 from html import escape
 from typing import Any
 
-from django.template.loader import render_to_string
+from flashdrop.languages import render
 
 # Private-use code points: no template contains them and escaping leaves them alone.
 _OPEN, _CLOSE = "\ue000", "\ue001"
@@ -17,15 +17,15 @@ _HOLE = re.compile(f"{_OPEN}([a-z_]+){_CLOSE}")
 
 
 class Stencil:
-    """The template `name`, rendered with `context`, and a hole wherever it writes `{{ <hole> }}`.
+    """The template `name`, rendered with `context` in `language`, and a hole wherever it writes `{{ <hole> }}`.
 
     Holes are for printing only: in a condition or a filter they would be judged at cutting time.
     """
 
-    def __init__(self, name: str, context: dict[str, Any], holes: tuple[str, ...]) -> None:
+    def __init__(self, name: str, context: dict[str, Any], holes: tuple[str, ...], language: str) -> None:
         marked = context | {hole: f"{_OPEN}{hole}{_CLOSE}" for hole in holes}
         # Odd places hold the names of the holes.
-        self._parts = _HOLE.split(render_to_string(name, marked))
+        self._parts = _HOLE.split(render(name, marked, language))
 
     def fill(self, **values: str) -> str:
         """The text with each hole filled, escaped for HTML.

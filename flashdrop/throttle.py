@@ -38,7 +38,7 @@ def locked_out(request: HttpRequest, *args: Any) -> HttpResponse:
     seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
     log.warning("admin login locked", extra={"address": login_address(request), "pause_seconds": seconds})
     return plain_error(
-        request.path,
+        request,
         429,
         "TOO_MANY_REQUESTS",
         f"Too many wrong passwords for this user name from your network. Please try again in {seconds // 60} minutes, "

@@ -12,6 +12,7 @@ import orders.urls
 import sales.desk.urls
 import sales.urls
 from flashdrop import metrics
+from flashdrop.language_choice import choose_language
 from flashdrop.sampling import sales_on_show, sample
 from flashdrop.static import static_file
 from sales import health
@@ -34,6 +35,7 @@ desk_urlpatterns = [*sales.desk.urls.urlpatterns, *orders.desk.urls.urlpatterns]
 urlpatterns = [
     *sales.urls.urlpatterns,
     *orders.urls.urlpatterns,
+    path("language", choose_language, name="language"),
     path("api/", include(api_urlpatterns)),
     path("api/v1/", include(api_urlpatterns)),
     # While developing, WhiteNoise finds files that nobody has collected yet.

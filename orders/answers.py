@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from django.utils.translation import gettext_noop as _
+
 from orders.placing import Refusal
 
 
@@ -16,17 +18,17 @@ class Answer(NamedTuple):
 
 
 ANSWERS = {
-    Refusal.PRODUCT_NOT_FOUND: Answer(404, "This product is not on sale here."),
-    Refusal.NOT_STARTED: Answer(400, "The sale has not started yet."),
-    Refusal.ENDED: Answer(400, "The sale is over."),
-    Refusal.PAUSED: Answer(423, "The sale is paused. Please stay on the page."),
-    Refusal.NAME_NEEDED: Answer(401, "This sale needs a name. Please sign in first."),
-    Refusal.LIMIT_EXCEEDED: Answer(403, "You have already bought as many as one shopper may."),
-    Refusal.OUT_OF_STOCK: Answer(409, "This item is out of stock."),
-    Refusal.KEY_REUSED: Answer(422, "That try was already used for another order. Please start a new one."),
-    Refusal.NOT_READY: Answer(503, "We can't take orders for a moment. Please try again.", 1),
-    Refusal.OVERLOADED: Answer(503, "Too many people are buying at once. Please try again.", 1),
+    Refusal.PRODUCT_NOT_FOUND: Answer(404, _("This product is not on sale here.")),
+    Refusal.NOT_STARTED: Answer(400, _("The sale has not started yet.")),
+    Refusal.ENDED: Answer(400, _("The sale is over.")),
+    Refusal.PAUSED: Answer(423, _("The sale is paused. Please stay on the page.")),
+    Refusal.NAME_NEEDED: Answer(401, _("This sale needs a name. Please sign in first.")),
+    Refusal.LIMIT_EXCEEDED: Answer(403, _("You have already bought as many as one shopper may.")),
+    Refusal.OUT_OF_STOCK: Answer(409, _("This item is out of stock.")),
+    Refusal.KEY_REUSED: Answer(422, _("That try was already used for another order. Please start a new one.")),
+    Refusal.NOT_READY: Answer(503, _("We can't take orders for a moment. Please try again."), 1),
+    Refusal.OVERLOADED: Answer(503, _("Too many people are buying at once. Please try again."), 1),
 }
-SIGN_IN_FIRST = Answer(401, "Please sign in first.")
-CROSS_SITE = Answer(403, "This request came from another site.")
-HISTORY_UNKNOWN = Answer(503, "We can't look up orders for a moment. Nothing is lost; please try again.", 2)
+SIGN_IN_FIRST = Answer(401, _("Please sign in first."))
+CROSS_SITE = Answer(403, _("This request came from another site."))
+HISTORY_UNKNOWN = Answer(503, _("We can't look up orders for a moment. Nothing is lost; please try again."), 2)

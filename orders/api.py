@@ -53,7 +53,7 @@ def read_json(request: HttpRequest) -> dict[str, Any]:
             envelope.error("Send JSON, with Content-Type: application/json.", "UNSUPPORTED_MEDIA_TYPE", 415)
         )
     if len(request.body) > MAX_BODY_BYTES:
-        raise BadRequest(payload_too_large(request.path))
+        raise BadRequest(payload_too_large(request))
     value = _parsed(request.body)
     if not isinstance(value, dict):
         raise BadRequest(envelope.issue("", "The body must be a JSON object."))

@@ -15,6 +15,7 @@ from functools import cache
 import orjson
 from django.core.signing import BadSignature, b64_decode, b64_encode
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_noop as _
 
 from flashdrop.config import config
 from flashdrop.headers import header_text
@@ -25,7 +26,7 @@ COOKIE = "__Host-flashdrop_shopper" if config.https_only else "flashdrop_shopper
 COOKIE_MAX_AGE_SECONDS = 30 * 24 * 3600
 TRUSTED_HEADER = "X-User-Id"
 MAX_IDENTIFIER_LENGTH = 255
-GUEST_NAME = "Guest"
+GUEST_NAME = _("Guest")
 
 
 class InvalidIdentifier(ValueError):
@@ -68,18 +69,18 @@ def check_identifier(identifier: object) -> str:
         InvalidIdentifier: see `sign_in`.
     """
     if not isinstance(identifier, str):
-        raise InvalidIdentifier("Give a name, an e-mail address or a member number as text.")
+        raise InvalidIdentifier(_("Give a name, an e-mail address or a member number as text."))
     name = identifier.strip()
     if not name:
-        raise InvalidIdentifier("Please enter a name, an e-mail address or a member number.")
+        raise InvalidIdentifier(_("Please enter a name, an e-mail address or a member number."))
     if len(name) > MAX_IDENTIFIER_LENGTH:
-        raise InvalidIdentifier(f"Please use at most {MAX_IDENTIFIER_LENGTH} characters.")
+        raise InvalidIdentifier(_("Please use at most 255 characters."))
     categories = {unicodedata.category(char) for char in name}
     # Control, surrogate, private-use and unassigned characters; format characters (Cf) may join letters and stay.
     if categories & {"Cc", "Cs", "Co", "Cn"}:
-        raise InvalidIdentifier("Please leave out control characters.")
+        raise InvalidIdentifier(_("Please leave out control characters."))
     if categories <= {"Cf", "Zs", "Zl", "Zp"}:
-        raise InvalidIdentifier("Please enter something that can be seen.")
+        raise InvalidIdentifier(_("Please enter something that can be seen."))
     return name
 
 

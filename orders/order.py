@@ -46,6 +46,11 @@ class Order(NamedTuple):
     """What it held until it was given up."""
     given_up_at: datetime | None = None
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it holds nothing any more: cancelled, or never confirmed."""
+        return self.status in (OrderStatus.CANCELLED, OrderStatus.RELEASED)
+
     def confirmed_at(self, at: datetime) -> Order:
         """This order, once the ledger has it."""
         return self._replace(status=OrderStatus.COMPLETED, created_at=at)

@@ -6,13 +6,14 @@ from functools import cache
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
-from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.translation import gettext_noop as _
 from django_htmx.middleware import HtmxDetails
 
 from flashdrop.api import page
 from flashdrop.errors import handler404, payload_too_large, plain_error
 from flashdrop.headers import is_same_origin
+from flashdrop.languages import VARY, language_of, locale_of, render
 from flashdrop.lean import MAX_BODY_BYTES
 from flashdrop.ratelimit import limited
 from flashdrop.responses import Head, LeanResponse
@@ -32,8 +33,10 @@ from sales.views import not_found
 ANSWER_PARAMETER = "answer"
 INVALID_NAME_PARAMETER = "invalid_name"
 INVALID_QUANTITY_PARAMETER = "invalid_quantity"
-INVALID_QUANTITY = "Please choose how many."
-PRIVATE = {"Cache-Control": "private, no-store", "Vary": "HX-Request, Cookie"}
+INVALID_QUANTITY = _("Please choose how many.")
+# Whatever was wrong with it: a redirect carries no text of its own.
+INVALID_NAME = _("Please enter a name of 1 to 255 characters, without control characters.")
+PRIVATE = {"Cache-Control": "private, no-store", "Vary": f"HX-Request, {VARY}"}
 
 
 @page("GET")
@@ -46,16 +49,17 @@ async def me(request: HttpRequest, sku: str) -> HttpResponseBase:
     shopper = shopper_of(request)
     notice = _told_in_query(request)
     if shopper is None:
-        return _panel(request, showing, panel.signed_out(showing.sale, notice))
+        return _panel(request, showing, panel.signed_out(showing.sale, language_of(request), notice))
     try:
         history = await history_in(shopper, showing.sale.id)
     except HistoryUnknown:
         # Not a panel: what is on show stays there, and the page asks again.
         return _history_unknown(request)
     if notice == ANSWERS[Refusal.NAME_NEEDED].message and shopper.is_guest and not showing.sale.guests_allowed:
-        return _panel(request, showing, panel.signed_out(showing.sale, notice))
+        return _panel(request, showing, panel.signed_out(showing.sale, language_of(request), notice))
     is_pending = bool(history.visible) and history.visible[0].status is OrderStatus.PENDING
-    return _panel(request, showing, panel.for_history(showing.sale, shopper, history, notice), is_pending=is_pending)
+    text = panel.for_history(showing.sale, language_of(request), shopper, history, notice)
+    return _panel(request, showing, text, is_pending=is_pending)
 
 
 @page("POST")
@@ -71,11 +75,11 @@ async def buy(request: HttpRequest, sku: str) -> HttpResponseBase:
         return not_found(request, board)
     shopper = shopper_of(request)
     if shopper is None:
-        text = panel.signed_out(showing.sale, SIGN_IN_FIRST.message)
+        text = panel.signed_out(showing.sale, language_of(request), SIGN_IN_FIRST.message)
         return _answer(request, showing, text, SIGN_IN_FIRST.status, Refusal.NAME_NEEDED.value)
     quantity = _quantity(request)
     if quantity is None:
-        text = panel.ready(showing.sale, shopper, INVALID_QUANTITY)
+        text = panel.ready(showing.sale, language_of(request), shopper, INVALID_QUANTITY)
         return _answer(request, showing, text, 400, INVALID_QUANTITY_PARAMETER)
     placement = await place(shopper, sku, quantity, attempt=_attempt(request, shopper))
     return await _told(request, showing, shopper, placement)
@@ -96,8 +100,9 @@ async def sign_in(request: HttpRequest) -> HttpResponseBase:
         shopper = identity.sign_in_guest() if is_guest else identity.sign_in(identifier, session_id)
     except InvalidIdentifier as error:
         if showing is None:
-            return plain_error(request.path, 400, "VALIDATION_ERROR", str(error))
-        return _answer(request, showing, panel.signed_out(showing.sale, str(error)), 400, INVALID_NAME_PARAMETER)
+            return plain_error(request, 400, "VALIDATION_ERROR", str(error))
+        text = panel.signed_out(showing.sale, language_of(request), str(error))
+        return _answer(request, showing, text, 400, INVALID_NAME_PARAMETER)
     response = await _signed_in(request, showing, shopper)
     identity.remember(response, shopper, request.is_secure())
     return response
@@ -111,7 +116,10 @@ async def sign_out(request: HttpRequest) -> HttpResponseBase:
         return refused
     board = await current_board()
     showing = board.by_sku.get(request.POST.get("sku", ""))
-    response = _answer(request, showing, panel.signed_out(showing.sale), 200) if showing else _to(reverse("my_orders"))
+    if showing is None:
+        response: HttpResponse = _to(reverse("my_orders"))
+    else:
+        response = _answer(request, showing, panel.signed_out(showing.sale, language_of(request)), 200)
     identity.forget(response)
     return response
 
@@ -121,14 +129,16 @@ async def my_orders(request: HttpRequest) -> HttpResponseBase:
     """The viewer's orders in all sales."""
     shopper = shopper_of(request)
     if shopper is None:
-        return _html("orders/list.html", {"shopper_name": None, "orders": []})
+        return _html(request, "orders/list.html", {"shopper_name": None, "orders": []})
     board = await current_board()
     try:
         history = await history_of(shopper, list(board.sales))
     except HistoryUnknown:
         return _history_unknown(request)
-    rows = [_order_row(order, board) for order in history.visible]
-    return _html("orders/list.html", {"shopper_name": shopper.name, "orders": rows})
+    language = language_of(request)
+    rows = [_order_row(order, board, language) for order in history.visible]
+    context = {"shopper_name": panel.shown_name(shopper.name, language), "orders": rows}
+    return _html(request, "orders/list.html", context)
 
 
 @page("GET")
@@ -143,16 +153,18 @@ async def receipt(request: HttpRequest, token: str) -> HttpResponseBase:
         return _history_unknown(request)
     if order is None:
         # We signed this id, so the order was reserved; it is on its way into the ledger.
-        return _html("orders/receipt.html", {"order": {"id": order_id, "status": "pending"}, "is_pending": True})
-    return _html("orders/receipt.html", {"order": _order_row(order, await current_board()), "is_pending": False})
+        row: dict[str, Any] = {"id": order_id, "status": "pending"}
+    else:
+        row = _order_row(order, await current_board(), language_of(request))
+    return _html(request, "orders/receipt.html", {"order": row, "is_pending": order is None})
 
 
 async def _told(request: HttpRequest, showing: Showing, shopper: Shopper, placement: Placement) -> HttpResponse:
-    sale = showing.sale
+    sale, language = showing.sale, language_of(request)
     if isinstance(placement, Placed):
         # An older order may count too; the gate knows, and the panel does when it is next asked for.
         still_allowed = sale.limit_per_shopper - max(placement.order.slots, default=0)
-        text = panel.with_order(sale, placement.order, still_allowed=still_allowed)
+        text = panel.with_order(sale, language, placement.order, still_allowed=still_allowed)
         is_pending = placement.order.status is OrderStatus.PENDING
         return _answer(request, showing, text, 202 if is_pending else 201 if placement.is_new else 200)
     refusal, status = placement.refusal, ANSWERS[placement.refusal].status
@@ -162,9 +174,9 @@ async def _told(request: HttpRequest, showing: Showing, shopper: Shopper, placem
             history = await history_in(shopper, sale.id)
         except HistoryUnknown:
             history = History([], has_hidden=False)
-        text = panel.for_history(sale, shopper, history, ANSWERS[refusal].message)
+        text = panel.for_history(sale, language, shopper, history, ANSWERS[refusal].message)
         return _answer(request, showing, text, status, refusal.value)
-    response = _answer(request, showing, panel.refused(sale, shopper, refusal), status, refusal.value)
+    response = _answer(request, showing, panel.refused(sale, language, shopper, refusal), status, refusal.value)
     if response.status_code == status and ANSWERS[refusal].retry_after_seconds is not None:
         response.headers["Retry-After"] = str(ANSWERS[refusal].retry_after_seconds)
     return response
@@ -179,7 +191,7 @@ async def _signed_in(request: HttpRequest, showing: Showing | None, shopper: Sho
         history = await history_in(shopper, showing.sale.id)
     except HistoryUnknown:
         history = History([], has_hidden=False)
-    return _panel(request, showing, panel.for_history(showing.sale, shopper, history))
+    return _panel(request, showing, panel.for_history(showing.sale, language_of(request), shopper, history))
 
 
 def _answer(request: HttpRequest, showing: Showing, text: str, status: int, told: str | None = None) -> HttpResponse:
@@ -194,8 +206,9 @@ def _panel(
     request: HttpRequest, showing: Showing, text: str, status: int = 200, *, is_pending: bool = False
 ) -> HttpResponse:
     if not HtmxDetails(request):
-        context = {"showing": showing, "sale": showing.sale, "banner": showing.banner_html, "me": text}
-        return _html("orders/me.html", context | {"is_pending": is_pending}, status)
+        face = showing.face(language_of(request))
+        context = {**face.context, "banner": face.banner_html, "me": text}
+        return _html(request, "orders/me.html", context | {"is_pending": is_pending}, status)
     return LeanResponse(_panel_head(status), text.encode())
 
 
@@ -204,13 +217,13 @@ def _panel_head(status: int) -> Head:
     return Head(status, {"Content-Type": "text/html; charset=utf-8"} | PRIVATE)
 
 
-def _html(template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
-    return _private(HttpResponse(render_to_string(template, context), status=status))
+def _html(request: HttpRequest, template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    return _private(HttpResponse(render(template, context, language_of(request)), status=status))
 
 
 def _history_unknown(request: HttpRequest) -> HttpResponse:
     told = HISTORY_UNKNOWN
-    return plain_error(request.path, told.status, "SALE_NOT_READY", told.message, told.retry_after_seconds)
+    return plain_error(request, told.status, "SALE_NOT_READY", told.message, told.retry_after_seconds)
 
 
 def _to(address: str) -> HttpResponse:
@@ -225,9 +238,9 @@ def _private(response: HttpResponse) -> HttpResponse:
 
 def _refuse_form(request: HttpRequest) -> HttpResponse | None:
     if not is_same_origin(request):
-        return plain_error(request.path, CROSS_SITE.status, "CROSS_SITE", CROSS_SITE.message)
+        return plain_error(request, CROSS_SITE.status, "CROSS_SITE", CROSS_SITE.message)
     if len(request.body) > MAX_BODY_BYTES:
-        return payload_too_large(request.path)
+        return payload_too_large(request)
     return None
 
 
@@ -246,24 +259,25 @@ def _attempt(request: HttpRequest, shopper: Shopper) -> str | None:
 def _told_in_query(request: HttpRequest) -> str:
     told = request.GET.get(ANSWER_PARAMETER, "")
     if told == INVALID_NAME_PARAMETER:
-        return f"Please enter a name of 1 to {identity.MAX_IDENTIFIER_LENGTH} characters, without control characters."
+        return INVALID_NAME
     if told == INVALID_QUANTITY_PARAMETER:
         return INVALID_QUANTITY
     return next((ANSWERS[refusal].message for refusal in Refusal if refusal.value == told), "")
 
 
-def _order_row(order: Order, board: Board) -> dict[str, Any]:
+def _order_row(order: Order, board: Board, language: str) -> dict[str, Any]:
     showing = board.by_sku.get(order.sku)
     return {
         "id": order.id,
         "sku": order.sku,
         "product_name": showing.sale.name if showing else order.sku,
-        "shopper_name": order.shopper_name,
+        "shopper_name": panel.shown_name(order.shopper_name, language),
         "status": order.status.value,
         "units": ", ".join(map(str, order.units)),
         "quantity": order.quantity,
-        "price": format_minor(order.price_minor, order.currency),
-        **panel.order_texts(order),
-        **panel.given_up_texts(order),
+        "price": format_minor(order.price_minor, order.currency, locale_of(language)),
+        **panel.order_texts(order, language),
+        **panel.given_up_texts(order, language),
+        "given_up_notice": panel.given_up_notice(order, language) if order.is_given_up else "",
         "is_on_show": showing is not None,
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
+from flashdrop.languages import language_in
 from flashdrop.wire_socket import EXTENSION
 from sales.board import current_board
 from sales.hub import CLOSE_TRY_LATER, News, Viewer, hub
@@ -26,10 +27,10 @@ class BannerConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         await self.accept()
         self.sale_id = showing.sale.id
         push = self.scope.get("extensions", {}).get(EXTENSION, {}).get("push")
-        self.viewer = Viewer(self._send_text, self.close, push)
+        self.viewer = Viewer(self._send_text, self.close, push, language_in(self.scope))
         hub().join(self.sale_id, self.viewer)
         # Looked up again: the board may have changed while the handshake was under way.
-        self.viewer.offer(News(board.by_sku.get(sku, showing).banner_html))
+        self.viewer.offer(News(board.by_sku.get(sku, showing).banner_html(self.viewer.language)))
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """The page has nothing to say; there is nothing to guard and nothing to echo."""

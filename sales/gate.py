@@ -69,6 +69,8 @@ class Levels:
     issued: int
     run_id: str
     """The run of the server under which this gate was loaded; another one since means that it may have lost writes."""
+    pending: int = 0
+    """Entries in the log: reservations that are not known to be in the ledger yet."""
 
     @property
     def available(self) -> int:

@@ -1,4 +1,4 @@
-"""The hub: sends one rendered text to every socket that watches a sale.
+"""The hub: sends one rendered text to every socket that watches a sale in one language.
 
 The latest value wins: a viewer who is still busy with one text skips to the newest, never works off a queue. One who
 stays busy for too long is dropped, and the page falls back to polling until it reconnects. The channel layer is not
@@ -33,6 +33,7 @@ class Viewer:
         send: delivers a text and waits while the client is slow.
         close: ends the socket with a code.
         push: writes a ready frame at once, where the server can; false when the client has not taken the last one yet.
+        language: the code of the language it reads.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class Viewer:
         send: Callable[[str], Awaitable[None]],
         close: Callable[[int], Awaitable[None]],
         push: Callable[[bytes], bool] | None = None,
+        language: str = "",
     ) -> None:
+        self.language = language
         self._send = send
         self._close = close
         self._push = push
@@ -99,7 +102,7 @@ class Viewer:
 
 
 class News:
-    """A text for all viewers of a sale, and the frame it travels in."""
+    """A text for all viewers of a sale in one language, and the frame it travels in."""
 
     __slots__ = ("frame", "text")
 
@@ -108,12 +111,24 @@ class News:
         self.frame = text_frame(text)
 
 
+class Bulletin(dict[str, News]):
+    """The same news in each language, made when the first viewer who reads it is told."""
+
+    def __init__(self, text_in: Callable[[str], str]) -> None:
+        super().__init__()
+        self._text_in = text_in
+
+    def __missing__(self, language: str) -> News:
+        self[language] = News(self._text_in(language))
+        return self[language]
+
+
 class Hub:
     """The viewers of each sale."""
 
     def __init__(self) -> None:
         self._viewers: defaultdict[str, set[Viewer]] = defaultdict(set)
-        self._news: dict[str, News] = {}
+        self._news: dict[str, Bulletin] = {}
         self._rounds: dict[str, asyncio.Task[None]] = {}
         self._farewells: set[asyncio.Task[None]] = set()
 
@@ -139,9 +154,9 @@ class Hub:
         if not self._viewers[sale_id]:
             del self._viewers[sale_id]
 
-    def publish(self, sale_id: str, text: str) -> None:
-        """Offer `text` to every viewer of the sale; returns without waiting for any of them."""
-        self._news[sale_id] = News(text)
+    def publish(self, sale_id: str, text_in: Callable[[str], str]) -> None:
+        """Offer every viewer of the sale `text_in(their language)`; returns without waiting for any of them."""
+        self._news[sale_id] = Bulletin(text_in)
         if sale_id in self._rounds:
             return
         viewers = list(self._viewers.get(sale_id, ()))
@@ -152,10 +167,10 @@ class Hub:
 
     async def _make_rounds(self, sale_id: str) -> None:
         """A few hundred viewers at a time, so that shoppers are answered in between; again while there is news."""
-        news = None
+        bulletin = None
         try:
-            while news is not self._news[sale_id]:
-                news = self._news[sale_id]
+            while bulletin is not self._news[sale_id]:
+                bulletin = self._news[sale_id]
                 viewers = list(self._viewers.get(sale_id, ()))
                 for start in range(0, len(viewers), AT_ONCE):
                     self._offer(sale_id, viewers[start : start + AT_ONCE])
@@ -164,7 +179,7 @@ class Hub:
             del self._rounds[sale_id]
 
     def _offer(self, sale_id: str, viewers: list[Viewer]) -> None:
-        news = self._news[sale_id]
+        bulletin = self._news[sale_id]
         for viewer in viewers:
             if viewer.is_slow:
                 self.leave(sale_id, viewer)
@@ -173,7 +188,7 @@ class Hub:
                 self._farewells.add(farewell)
                 farewell.add_done_callback(self._farewells.discard)
             else:
-                viewer.offer(news)
+                viewer.offer(bulletin[viewer.language])
         metrics.count_messages(len(viewers))
 
     async def close(self) -> None:

@@ -6,9 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from django.template.loader import render_to_string
 from django.utils.functional import cached_property
 
+from flashdrop import languages
 from flashdrop.envelope import encode, iso_utc, timestamp_tail
 from flashdrop.prepared import Prepared
 from sales.gate import Levels
@@ -53,11 +53,23 @@ def phase_at(sale: PublishedSale, levels: Levels | None, now: datetime) -> Phase
 class Showing:
     """An immutable snapshot of one sale; see the module."""
 
-    def __init__(self, sale: PublishedSale, phase: Phase, total: int, available: int, now: datetime) -> None:
+    def __init__(
+        self,
+        sale: PublishedSale,
+        phase: Phase,
+        total: int,
+        available: int,
+        now: datetime,
+        *,
+        is_settling: bool = False,
+    ) -> None:
         self.sale = sale
         self.phase = phase
         self.total = total
         self.available = available
+        self.is_settling = is_settling and phase is Phase.SOLD_OUT
+        """All is taken, but not all of it is confirmed: some of it may come back."""
+        self._faces: dict[str, Face] = {}
         self._legacy_status = self._older_clients_status(now)
         self._status: tuple[datetime, Prepared] | None = None
 
@@ -67,7 +79,7 @@ class Showing:
         phase = phase_at(sale, levels, now)
         if levels is None or not levels.loaded:
             return cls(sale, phase, sale.stock, sale.available, now)
-        return cls(sale, phase, levels.stock, max(levels.available, 0), now)
+        return cls(sale, phase, levels.stock, max(levels.available, 0), now, is_settling=levels.pending > 0)
 
     def withdrawn(self, now: datetime) -> Showing:
         """For those who are looking while the sale is taken off the shop."""
@@ -76,12 +88,15 @@ class Showing:
     @property
     def state(self) -> tuple[Any, ...]:
         """What decides whether anything has to be rendered anew."""
-        return (self.sale.version, self.sale.epoch, self.phase, self.total, self.available, self._legacy_status)
-
-    @property
-    def price(self) -> str:
-        """The price as people write it."""
-        return format_minor(self.sale.price_minor, self.sale.currency)
+        return (
+            self.sale.version,
+            self.sale.epoch,
+            self.phase,
+            self.total,
+            self.available,
+            self.is_settling,
+            self._legacy_status,
+        )
 
     @property
     def taken(self) -> int:
@@ -98,20 +113,15 @@ class Showing:
         """Whether the page may say that few are left."""
         return self.phase is Phase.ACTIVE and self.available <= max(1, int(self.total * LOW_STOCK_SHARE))
 
-    @cached_property
-    def banner_html(self) -> str:
+    def face(self, language: str) -> Face:
+        """This snapshot in one language."""
+        if language not in self._faces:
+            self._faces[language] = Face(self, language)
+        return self._faces[language]
+
+    def banner_html(self, language: str) -> str:
         """The banner partial: the page, the poll and the socket send this same text."""
-        return render_to_string("sales/_banner.html", {"showing": self, "sale": self.sale})
-
-    @cached_property
-    def banner(self) -> Prepared:
-        return Prepared(self.banner_html.encode(), HTML, REVALIDATE)
-
-    @cached_property
-    def page(self) -> Prepared:
-        """The sale's page; holds nothing about the viewer."""
-        context = {"showing": self, "sale": self.sale, "banner": self.banner_html}
-        return Prepared(render_to_string("sales/page.html", context).encode(), HTML, REVALIDATE)
+        return self.face(language).banner_html
 
     def status(self, now: datetime) -> Prepared:
         """The status JSON with the time of day in it, at most `STATUS_FRESH_MS` old. Its ETag ignores the time."""
@@ -167,6 +177,43 @@ class Showing:
         if self.phase is Phase.SOLD_OUT or now >= self.sale.closes_at:
             return "ended"
         return "upcoming" if now < self.sale.opens_at else "active"
+
+
+class Face:
+    """A snapshot in one language."""
+
+    def __init__(self, showing: Showing, language: str) -> None:
+        self.language = language
+        self._showing = showing
+
+    @cached_property
+    def context(self) -> dict[str, Any]:
+        """What the templates of a sale's page need, texts as people of this language write them."""
+        sale = self._showing.sale
+        closes = languages.moment_text(sale.closes_at, self.language)
+        is_one_day = sale.opens_at.date() == sale.closes_at.date()
+        return {
+            "showing": self._showing,
+            "sale": sale,
+            "price": format_minor(sale.price_minor, sale.currency, languages.locale_of(self.language)),
+            "opens": languages.moment_text(sale.opens_at, self.language),
+            "closes": closes,
+            "closes_after": f"{sale.closes_at:%H:%M}" if is_one_day else closes,
+        }
+
+    @cached_property
+    def banner_html(self) -> str:
+        return languages.render("sales/_banner.html", self.context, self.language)
+
+    @cached_property
+    def banner(self) -> Prepared:
+        return Prepared(self.banner_html.encode(), HTML, REVALIDATE, vary=languages.VARY)
+
+    @cached_property
+    def page(self) -> Prepared:
+        """The sale's page; holds nothing about the viewer."""
+        text = languages.render("sales/page.html", {**self.context, "banner": self.banner_html}, self.language)
+        return Prepared(text.encode(), HTML, REVALIDATE, vary=languages.VARY)
 
 
 def render_products(showings: list[Showing]) -> Prepared:

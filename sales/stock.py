@@ -126,11 +126,15 @@ async def levels(client: Redis, sale_ids: Sequence[str]) -> tuple[datetime, list
     """The gate's clock, and the levels of each sale, in one round trip for all of them."""
     async with client.pipeline(transaction=False) as pipe:
         for sale_id in sale_ids:
-            pipe.hmget(sale_keys(sale_id).sale, "epoch", "version", "stock", "issued", "run_id")
-        now, rows = await asyncio.gather(redis_client.server_time(client), pipe.execute())
+            keys = sale_keys(sale_id)
+            pipe.hmget(keys.sale, "epoch", "version", "stock", "issued", "run_id")
+            pipe.xlen(keys.pending)
+        now, replies = await asyncio.gather(redis_client.server_time(client), pipe.execute())
     return now, [
-        Levels(True, int(epoch), int(version), int(stock), int(issued), loaded_in or "") if epoch else _UNLOADED
-        for epoch, version, stock, issued, loaded_in in rows
+        Levels(True, int(epoch), int(version), int(stock), int(issued), loaded_in or "", pending)
+        if epoch
+        else _UNLOADED
+        for (epoch, version, stock, issued, loaded_in), pending in zip(replies[::2], replies[1::2], strict=True)
     ]
 
 

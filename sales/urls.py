@@ -8,6 +8,7 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("sales/<sku>/", views.sale_page, name="sale"),
     path("sales/<sku>/banner", views.banner, name="banner"),
+    path("sales/<sku>/reminder.ics", views.reminder, name="reminder"),
 ]
 
 api_urlpatterns: list[URLPattern] = [

@@ -114,7 +114,7 @@ def scrubbed(text: str) -> str:
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)", "<time>", text)
     text = re.sub(r"\d+ \w{3} \d{4}, \d\d:\d\d:\d\d UTC", "<time>", text)
     text = re.sub(r"\b[0-9a-f]{24}(\.[\w-]{43})?\b", "<id>", text)
-    return re.sub(r'"units":\[[\d,]+\]|<small>No\.</small> <span>[\d, ]+</span>', "<units>", text)
+    return re.sub(r'"units":\[[\d,]+\]|<small>No\.</small> <bdi>[\d, ]+</bdi>', "<units>", text)
 
 
 def left_out(reply: Reply) -> set[str]:

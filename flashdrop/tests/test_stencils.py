@@ -15,18 +15,18 @@ PARTIAL = """<p title="{{ name }}" data-note='{{ note }}'>{{ greeting }}, <b>{{ 
 NASTY = "<script>\"x\" & 'y' &amp; {{ name }} {% now 'Y' %} \\1 \\g<0>"
 
 
-def rendered(name: str, context: dict[str, Any]) -> str:
+def rendered(name: str, context: dict[str, Any], language: str = "en") -> str:
     """Stands in for the loader: the template's text is its name."""
     return Template(name).render(Context(context))
 
 
 @pytest.fixture(autouse=True)
 def templates_by_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stencils, "render_to_string", rendered)
+    monkeypatch.setattr(stencils, "render", rendered)
 
 
 def partial(**context: Any) -> Stencil:
-    return Stencil(PARTIAL, {"greeting": "Hello"} | context, ("name", "note"))
+    return Stencil(PARTIAL, {"greeting": "Hello"} | context, ("name", "note"), "en")
 
 
 @pytest.mark.parametrize("value", ["Ada", "", NASTY, "Zoë 🦊 \u200d", "\n\t", "{{ note }}", "note"])
@@ -63,7 +63,7 @@ def test_a_hole_that_is_not_filled_is_an_error() -> None:
 
 
 def test_a_value_for_no_hole_is_left_alone() -> None:
-    assert Stencil("<p></p>", {}, ()).fill(name="Ada") == "<p></p>"
+    assert Stencil("<p></p>", {}, (), "en").fill(name="Ada") == "<p></p>"
 
 
 def test_a_value_is_not_looked_into_for_holes() -> None:

@@ -389,7 +389,7 @@ async def test_a_websocket_is_not_closed_as_idle(sale: PublishedSale) -> None:
         assert (await line.answer()).status == 101
         await line.reader.readexactly(4)
         await asyncio.sleep(0.3)
-        hub().publish(sale.id, "still there")
+        hub().publish(sale.id, lambda language: "still there")
         assert b"still there" in await asyncio.wait_for(line.reader.readuntil(b"still there"), 2)
 
 

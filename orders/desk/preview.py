@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
+from flashdrop.languages import PARAMETER, supported
 from orders.desk import scenes
 from sales import permissions
 from sales.desk.page import desk_page, frame
@@ -26,8 +28,8 @@ FRAMED = {
 
 @desk_page(permissions.VIEW)
 def preview(request: HttpRequest, sale: Sale) -> HttpResponse:
-    """The frame around the previews: which phase, seen by whom, on a desktop and on a phone."""
-    scene, viewer = _chosen(request)
+    """The frame around the previews: which phase, seen by whom, in which language, on a desktop and on a phone."""
+    scene, viewer, language = _chosen(request)
     context = frame(
         request,
         "Preview",
@@ -35,9 +37,11 @@ def preview(request: HttpRequest, sale: Sale) -> HttpResponse:
         tab="preview",
         scene=scene,
         viewer=viewer,
-        scenes=[(one, _query(one.name, viewer.name)) for one in scenes.SCENES],
-        viewers=[(one, _query(scene.name, one.name)) for one in scenes.VIEWERS],
-        page_url=reverse("desk:preview_page", args=[sale.pk]) + _query(scene.name, viewer.name),
+        language=language,
+        scenes=[(one, _query(one.name, viewer.name, language)) for one in scenes.SCENES],
+        viewers=[(one, _query(scene.name, one.name, language)) for one in scenes.VIEWERS],
+        languages=[(code, name, _query(scene.name, viewer.name, code)) for code, name in settings.LANGUAGES],
+        page_url=reverse("desk:preview_page", args=[sale.pk]) + _query(scene.name, viewer.name, language),
     )
     return render(request, "desk/preview.html", context)
 
@@ -48,9 +52,11 @@ def preview_page(request: HttpRequest, sale: Sale) -> HttpResponse:
     return HttpResponse(scenes.render(sale.settings(), *_chosen(request)), headers=FRAMED)
 
 
-def _chosen(request: HttpRequest) -> tuple[scenes.Scene, scenes.Viewer]:
-    return scenes.scene_named(request.GET.get("phase", "")), scenes.viewer_named(request.GET.get("viewer", ""))
+def _chosen(request: HttpRequest) -> tuple[scenes.Scene, scenes.Viewer, str]:
+    asked = request.GET
+    language = supported(asked.get(PARAMETER, "")) or settings.LANGUAGE_CODE
+    return scenes.scene_named(asked.get("phase", "")), scenes.viewer_named(asked.get("viewer", "")), language
 
 
-def _query(scene: str, viewer: str) -> str:
-    return "?" + urlencode({"phase": scene, "viewer": viewer})
+def _query(scene: str, viewer: str, language: str) -> str:
+    return "?" + urlencode({"phase": scene, "viewer": viewer, PARAMETER: language})

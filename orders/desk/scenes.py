@@ -11,9 +11,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
+from flashdrop import languages
 from orders import panel
 from orders.answers import ANSWERS
 from orders.identity import Shopper
@@ -42,7 +42,8 @@ class Viewer(NamedTuple):
 
     name: str
     label: str
-    panel: Callable[[PublishedSale, Scene], str]
+    panel: Callable[[PublishedSale, str, Scene], str]
+    """Of a sale, in a language, in a scene."""
 
 
 def _before(sale: SaleSettings) -> datetime:
@@ -76,8 +77,8 @@ REFUSED_IN = {
 }
 
 
-def _ordered(status: OrderStatus) -> Callable[[PublishedSale, Scene], str]:
-    def shown(sale: PublishedSale, scene: Scene) -> str:
+def _ordered(status: OrderStatus) -> Callable[[PublishedSale, str, Scene], str]:
+    def shown(sale: PublishedSale, language: str, scene: Scene) -> str:
         bought_at = min(scene.at(sale), sale.closes_at)
         order = Order(
             id="preview",
@@ -96,23 +97,23 @@ def _ordered(status: OrderStatus) -> Callable[[PublishedSale, Scene], str]:
             reserved_at=bought_at,
             created_at=bought_at,
         )
-        return panel.with_order(sale, order, still_allowed=sale.limit_per_shopper - 1)
+        return panel.with_order(sale, language, order, still_allowed=sale.limit_per_shopper - 1)
 
     return shown
 
 
 VIEWERS = (
-    Viewer("signed_out", "Not signed in", lambda sale, scene: panel.signed_out(sale)),
-    Viewer("signed_in", "Signed in", lambda sale, scene: panel.ready(sale, SHOPPER)),
+    Viewer("signed_out", "Not signed in", lambda sale, language, scene: panel.signed_out(sale, language)),
+    Viewer("signed_in", "Signed in", lambda sale, language, scene: panel.ready(sale, language, SHOPPER)),
     Viewer(
         "refused",
         "Tried, refused",
-        lambda sale, scene: panel.ready(sale, SHOPPER, ANSWERS[REFUSED_IN[scene.phase]].message),
+        lambda sale, language, scene: panel.ready(sale, language, SHOPPER, ANSWERS[REFUSED_IN[scene.phase]].message),
     ),
     Viewer("pending", "Being confirmed", _ordered(OrderStatus.PENDING)),
     Viewer("bought", "Has bought", _ordered(OrderStatus.COMPLETED)),
     Viewer("cancelled", "Order cancelled", _ordered(OrderStatus.CANCELLED)),
-    Viewer("taken", "Name already used", lambda sale, scene: panel.taken(sale, SHOPPER)),
+    Viewer("taken", "Name already used", lambda sale, language, scene: panel.taken(sale, language, SHOPPER)),
 )
 
 
@@ -126,20 +127,23 @@ def viewer_named(name: str) -> Viewer:
     return next((viewer for viewer in VIEWERS if viewer.name == name), VIEWERS[0])
 
 
-def render(settings: SaleSettings, scene: Scene, viewer: Viewer) -> str:
-    """The whole page. Its clock stands still at the scene's moment, and every control in it is disabled."""
+def render(settings: SaleSettings, scene: Scene, viewer: Viewer, language: str) -> str:
+    """The whole page in one of the shop's languages.
+
+    Its clock stands still at the scene's moment, and every control in it is disabled.
+    """
     sale = _as_published(settings)
     at = scene.at(settings)
     showing = Showing(sale, scene.phase, sale.stock, scene.left(sale.stock), at)
+    face = showing.face(language)
     context = {
-        "showing": showing,
-        "sale": sale,
-        "banner": showing.banner_html,
-        "panel": mark_safe(viewer.panel(sale, scene)),  # noqa: S308  # the shop's own template
+        **face.context,
+        "banner": face.banner_html,
+        "panel": mark_safe(viewer.panel(sale, language, scene)),  # noqa: S308  # the shop's own template
         "scene": scene,
         "still_at": at.astimezone(UTC),
     }
-    return render_to_string("desk/preview_page.html", context)
+    return languages.render("desk/preview_page.html", context, language)
 
 
 def _as_published(settings: SaleSettings) -> PublishedSale:

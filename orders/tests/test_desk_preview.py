@@ -30,13 +30,13 @@ SAYS = {
     "active": "<b>67</b> <small>of 100 left</small>",
     "low": "Only <b>5</b> left",
     "sold_out": "All 100 units are taken.",
-    "paused": "The shop has paused this sale, with 67 of 100 units left.",
+    "paused": "The shop has paused this sale; 67 of 100 units are left.",
     "ended": "90 of 100 taken",
     "not_ready": "We can't reach the stock right now.",
 }
 SHOWS = {
     "signed_out": "Who is buying?",
-    "signed_in": "Signed in as <strong>Alex Example</strong>",
+    "signed_in": 'Signed in as <strong dir="auto">Alex Example</strong>',
     "refused": "You have already bought as many as one shopper may.",
     "pending": "Reserved for you",
     "bought": "It's yours",
@@ -112,7 +112,7 @@ async def test_the_frame_offers_every_phase_and_viewer() -> None:
     text = await get(staff, f"/admin/desk/sales/{sale.pk}/preview/?phase=low&viewer=bought")
     for one in (*SCENES, *VIEWERS):
         assert one.label in text
-    assert text.count('aria-current="true"') == 2
+    assert text.count('aria-current="true"') == 3
     assert text.count("<iframe") == 2
     assert 'src="/admin/desk/sales/' in text
     assert "phase=low&viewer=bought" in text

@@ -85,7 +85,7 @@ async def test_the_panel_of_somebody_who_is_not_signed_in_asks_who_it_is(
     sale = await publish()
     answer = await panel(client, sale)
     assert (answer.status_code, state(answer), is_partial(answer)) == (200, "signed_out", True)
-    assert 'action="/session"' in answer.text
+    assert 'action="/session?lang=en"' in answer.text
     assert 'name="identifier"' in answer.text
     assert 'name="guest"' not in answer.text
     assert is_private(answer)
@@ -101,7 +101,7 @@ async def test_the_panel_of_somebody_signed_in_offers_to_buy(client: httpx.Async
     answer = await panel(client, sale, who)
     assert (answer.status_code, state(answer), is_partial(answer)) == (200, "ready", True)
     assert who.name in answer.text
-    assert f'action="/sales/{sale.sku}/orders"' in answer.text
+    assert f'action="/sales/{sale.sku}/orders?lang=en"' in answer.text
     assert {"HX-Request", "Cookie"} <= set(answer.headers["Vary"].split(", "))
     assert is_private(answer)
 
@@ -115,15 +115,15 @@ async def test_the_panel_of_somebody_who_has_bought_shows_the_order(
     assert state(answer) == "order"
     assert "€129.00" in answer.text
     assert 'href="/orders/' in answer.text
-    assert f'action="/sales/{sale.sku}/orders"' not in answer.text
+    assert f'action="/sales/{sale.sku}/orders?lang=en"' not in answer.text
 
 
 async def test_more_is_offered_below_the_limit(client: httpx.AsyncClient, publish: Publish) -> None:
     sale, who = await publish(limit_per_shopper=2), shopper()
     await buy(client, sale.sku, who)
-    assert f'action="/sales/{sale.sku}/orders"' in (await panel(client, sale, who)).text
+    assert f'action="/sales/{sale.sku}/orders?lang=en"' in (await panel(client, sale, who)).text
     await buy(client, sale.sku, who)
-    assert f'action="/sales/{sale.sku}/orders"' not in (await panel(client, sale, who)).text
+    assert f'action="/sales/{sale.sku}/orders?lang=en"' not in (await panel(client, sale, who)).text
 
 
 async def test_another_browser_under_the_same_name_learns_only_that_it_was_used(
@@ -379,7 +379,7 @@ async def test_signing_in_with_htmx_answers_with_the_panel_and_the_cookie(
     sale = await publish()
     answer = await client.post("/session", data={"identifier": " Alice ", "sku": sale.sku}, headers=HTMX)
     assert (answer.status_code, state(answer), is_partial(answer)) == (200, "ready", True)
-    assert "<strong>Alice</strong>" in answer.text
+    assert '<strong dir="auto">Alice</strong>' in answer.text
     assert "HttpOnly" in answer.headers["Set-Cookie"]
     assert is_private(answer)
     assert state(await panel(client, sale)) == "ready"
@@ -528,7 +528,7 @@ async def test_my_orders_lists_this_browsers_orders(client: httpx.AsyncClient, p
 async def test_my_orders_asks_strangers_to_sign_in(client: httpx.AsyncClient) -> None:
     answer = await client.get("/orders/")
     assert answer.status_code == 200
-    assert 'action="/session"' in answer.text
+    assert 'action="/session?lang=en"' in answer.text
 
 
 async def test_my_orders_says_that_there_are_none(client: httpx.AsyncClient) -> None:

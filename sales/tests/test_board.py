@@ -12,9 +12,8 @@ import pytest
 from redis.asyncio import Redis
 
 import sales.board
-import sales.showing
 from conftest import Publish, eventually, settings_of
-from flashdrop import mongo_client
+from flashdrop import languages, mongo_client
 from flashdrop.config import config
 from flashdrop.embedded.process import free_port
 from flashdrop.redis_client import new_redis
@@ -312,10 +311,10 @@ async def test_a_banner_that_cannot_be_rendered_does_not_keep_requests_from_the_
     own = Board()
     await own.refresh()
 
-    def broken(name: str, context: Any) -> str:
+    def broken(name: str, context: Any, language: str) -> str:
         raise ValueError("no such template")
 
-    monkeypatch.setattr(sales.showing, "render_to_string", broken)
+    monkeypatch.setattr(languages, "render", broken)
     viewer = Viewer(lambda text: asyncio.sleep(0), lambda code: asyncio.sleep(0))
     hub().join(sale.id, viewer)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -60,6 +60,11 @@ def watching(hub: Hub, sale_id: str = "a", takes_frames: bool = False) -> Screen
     return screen
 
 
+def just(text: str) -> Callable[[str], str]:
+    """The same text in every language."""
+    return lambda language: text
+
+
 async def turns(count: int = 5) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
@@ -67,23 +72,23 @@ async def turns(count: int = 5) -> None:
 
 async def test_every_viewer_of_a_sale_gets_its_texts_and_no_others(hub: Hub) -> None:
     one, two, other = watching(hub), watching(hub), watching(hub, "b")
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     await turns()
     assert (one.texts, two.texts, other.texts) == (["1"], ["1"], [])
 
 
 async def test_a_sale_nobody_watches_may_be_published(hub: Hub) -> None:
-    hub.publish("nobody", "1")
+    hub.publish("nobody", just("1"))
     assert not hub.has_viewers("nobody")
 
 
 async def test_a_busy_viewer_skips_to_the_latest(hub: Hub) -> None:
     screen = watching(hub)
     screen.reads.clear()
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     await turns()
     for text in ("2", "3", "4"):
-        hub.publish("a", text)
+        hub.publish("a", just(text))
         await turns()
     screen.reads.set()
     await turns()
@@ -92,8 +97,8 @@ async def test_a_busy_viewer_skips_to_the_latest(hub: Hub) -> None:
 
 async def test_texts_published_in_one_breath_arrive_as_the_last(hub: Hub) -> None:
     screen = watching(hub)
-    hub.publish("a", "1")
-    hub.publish("a", "2")
+    hub.publish("a", just("1"))
+    hub.publish("a", just("2"))
     await turns()
     assert screen.texts == ["2"]
 
@@ -102,7 +107,7 @@ async def test_a_viewer_that_does_not_read_does_not_delay_the_others(hub: Hub) -
     stuck, brisk = watching(hub), watching(hub)
     stuck.reads.clear()
     for text in ("1", "2", "3"):
-        hub.publish("a", text)
+        hub.publish("a", just(text))
         await turns()
     assert brisk.texts == ["1", "2", "3"]
     assert stuck.texts == ["1"]
@@ -111,9 +116,9 @@ async def test_a_viewer_that_does_not_read_does_not_delay_the_others(hub: Hub) -
 async def test_a_viewer_that_stays_slow_is_dropped_with_try_again_later(hub: Hub, impatient: float) -> None:
     stuck, brisk = watching(hub), watching(hub)
     stuck.reads.clear()
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     await asyncio.sleep(2 * impatient)
-    hub.publish("a", "2")
+    hub.publish("a", just("2"))
 
     async def dropped() -> bool:
         return stuck.closed_with == [1013]
@@ -125,9 +130,9 @@ async def test_a_viewer_that_stays_slow_is_dropped_with_try_again_later(hub: Hub
 
 async def test_a_viewer_that_has_read_everything_is_never_slow(hub: Hub, impatient: float) -> None:
     screen = watching(hub)
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     await asyncio.sleep(2 * impatient)
-    hub.publish("a", "2")
+    hub.publish("a", just("2"))
     await turns()
     assert (screen.texts, screen.closed_with) == (["1", "2"], [])
 
@@ -142,7 +147,7 @@ async def test_a_client_that_is_gone_disturbs_nobody(hub: Hub) -> None:
     gone, brisk = Viewer(broken, close), watching(hub)
     hub.join("a", gone)
     for text in ("1", "2"):
-        hub.publish("a", text)
+        hub.publish("a", just(text))
         await turns()
     assert brisk.texts == ["1", "2"]
     hub.leave("a", gone)
@@ -153,7 +158,7 @@ async def test_who_has_left_gets_nothing_and_may_leave_again(hub: Hub) -> None:
     screen = watching(hub)
     hub.leave("a", screen.viewer)
     hub.leave("a", screen.viewer)
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     await turns()
     assert screen.texts == []
     assert not hub.has_viewers("a")
@@ -162,7 +167,7 @@ async def test_who_has_left_gets_nothing_and_may_leave_again(hub: Hub) -> None:
 async def test_closing_sends_everybody_away_with_service_restart(hub: Hub) -> None:
     screens = [watching(hub, sale_id) for sale_id in "aab"]
     screens[0].reads.clear()
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     await turns()
     await hub.close()
     assert [screen.closed_with for screen in screens] == [[1012]] * 3
@@ -187,7 +192,7 @@ async def test_closing_does_not_wait_for_a_socket_that_hangs(hub: Hub) -> None:
 
 async def test_a_text_is_pushed_as_a_ready_frame_where_the_server_can(hub: Hub) -> None:
     one, other = watching(hub, takes_frames=True), watching(hub, takes_frames=True)
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     assert (one.frames, one.texts) == ([text_frame("1")], [])
     assert one.frames[0] is other.frames[0], "framed once for all"
 
@@ -195,7 +200,7 @@ async def test_a_text_is_pushed_as_a_ready_frame_where_the_server_can(hub: Hub) 
 async def test_what_can_not_be_pushed_is_sent(hub: Hub) -> None:
     screen = watching(hub, takes_frames=True)
     screen.reads.clear()
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     await turns()
     assert (screen.frames, screen.texts) == ([], ["1"])
 
@@ -203,11 +208,11 @@ async def test_what_can_not_be_pushed_is_sent(hub: Hub) -> None:
 async def test_nothing_is_pushed_past_a_text_that_is_still_being_sent(hub: Hub) -> None:
     screen = watching(hub, takes_frames=True)
     screen.reads.clear()
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     await turns()
     screen.reads.set()
     for text in ("2", "3"):
-        hub.publish("a", text)
+        hub.publish("a", just(text))
     assert screen.frames == []
     await turns()
     assert screen.texts == ["1", "3"]
@@ -216,10 +221,10 @@ async def test_nothing_is_pushed_past_a_text_that_is_still_being_sent(hub: Hub) 
 async def test_after_a_text_was_sent_the_next_is_pushed_again(hub: Hub) -> None:
     screen = watching(hub, takes_frames=True)
     screen.reads.clear()
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     screen.reads.set()
     await turns()
-    hub.publish("a", "2")
+    hub.publish("a", just("2"))
     await turns()
     assert (screen.texts, screen.frames) == (["1"], [text_frame("2")])
 
@@ -227,9 +232,9 @@ async def test_after_a_text_was_sent_the_next_is_pushed_again(hub: Hub) -> None:
 async def test_a_viewer_who_takes_no_frames_for_long_is_dropped(hub: Hub, impatient: float) -> None:
     stuck, brisk = watching(hub, takes_frames=True), watching(hub, takes_frames=True)
     stuck.reads.clear()
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     await asyncio.sleep(2 * impatient)
-    hub.publish("a", "2")
+    hub.publish("a", just("2"))
     await turns()
     assert (stuck.closed_with, hub.count()) == ([1013], 1)
     assert brisk.frames == [text_frame("1"), text_frame("2")]
@@ -252,7 +257,7 @@ async def test_a_push_that_fails_disturbs_nobody(hub: Hub, small_rounds: int) ->
     hub.join("a", Viewer(far._send, far._close, broken))
     others = [watching(hub) for _ in range(2 * small_rounds)]
     for text in ("1", "2"):
-        hub.publish("a", text)
+        hub.publish("a", just(text))
         await turns(20)
     assert [screen.texts for screen in others] == [["1", "2"]] * len(others)
 
@@ -287,7 +292,7 @@ class Meanwhile:
 async def test_a_round_reaches_every_viewer_once(hub: Hub, small_rounds: int, takes_frames: bool) -> None:
     screens = [watching(hub, takes_frames=takes_frames) for _ in range(7)]
     for text in ("1", "2", "3"):
-        hub.publish("a", text)
+        hub.publish("a", just(text))
         await turns(20)
     if takes_frames:
         assert [screen.frames for screen in screens] == [[text_frame(text) for text in "123"]] * 7
@@ -298,7 +303,7 @@ async def test_a_round_reaches_every_viewer_once(hub: Hub, small_rounds: int, ta
 async def test_others_have_their_turns_during_a_round(hub: Hub, small_rounds: int) -> None:
     screens = [watching(hub, takes_frames=True) for _ in range(20)]
     meanwhile = Meanwhile()
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     await eventually(lambda: told(screens, 20))
     meanwhile.stop()
     assert meanwhile.turns >= 20 // small_rounds
@@ -311,11 +316,11 @@ async def told(screens: list[Screen], count: int) -> bool:
 async def test_the_latest_wins_in_a_round(hub: Hub, small_rounds: int) -> None:
     """News during a round: those who come later in it hear only that, and nobody misses it."""
     screens = [watching(hub, takes_frames=True) for _ in range(9)]
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     while not await told(screens, 3):
         await asyncio.sleep(0)
-    hub.publish("a", "2")
-    hub.publish("a", "3")
+    hub.publish("a", just("2"))
+    hub.publish("a", just("3"))
     await turns(30)
     seen = sorted(screen.frames for screen in screens)
     early = [frames for frames in seen if frames == [text_frame("1"), text_frame("3")]]
@@ -326,8 +331,8 @@ async def test_the_latest_wins_in_a_round(hub: Hub, small_rounds: int) -> None:
 
 async def test_two_sales_have_rounds_of_their_own(hub: Hub, small_rounds: int) -> None:
     of_a, of_b = [watching(hub, "a") for _ in range(5)], [watching(hub, "b") for _ in range(5)]
-    hub.publish("a", "1")
-    hub.publish("b", "2")
+    hub.publish("a", just("1"))
+    hub.publish("b", just("2"))
     await turns(20)
     assert [screen.texts for screen in of_a + of_b] == [["1"]] * 5 + [["2"]] * 5
 
@@ -336,9 +341,9 @@ async def test_a_viewer_that_stays_slow_is_dropped_in_a_round(hub: Hub, small_ro
     screens = [watching(hub) for _ in range(6)]
     for screen in screens[:2]:
         screen.reads.clear()
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     await asyncio.sleep(2 * impatient)
-    hub.publish("a", "2")
+    hub.publish("a", just("2"))
     await turns(20)
     assert [screen.closed_with for screen in screens] == [[1013]] * 2 + [[]] * 4
     assert [screen.texts for screen in screens[2:]] == [["1", "2"]] * 4
@@ -348,7 +353,7 @@ async def test_a_viewer_that_stays_slow_is_dropped_in_a_round(hub: Hub, small_ro
 @pytest.mark.parametrize("takes_frames", [False, True])
 async def test_who_leaves_during_a_round_gets_nothing_more(hub: Hub, small_rounds: int, takes_frames: bool) -> None:
     screens = [watching(hub, takes_frames=takes_frames) for _ in range(8)]
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     while not await told(screens, 1):
         await asyncio.sleep(0)
     left = [screen for screen in screens if not screen.frames and not screen.texts]
@@ -362,11 +367,11 @@ async def test_who_leaves_during_a_round_gets_nothing_more(hub: Hub, small_round
 
 async def test_when_everybody_leaves_during_a_round_the_next_viewer_is_told_again(hub: Hub, small_rounds: int) -> None:
     for screen in [watching(hub) for _ in range(8)]:
-        hub.publish("a", "1")
+        hub.publish("a", just("1"))
         hub.leave("a", screen.viewer)
     await turns(20)
     late = watching(hub)
-    hub.publish("a", "2")
+    hub.publish("a", just("2"))
     await turns()
     assert late.texts == ["2"]
 
@@ -375,19 +380,19 @@ async def test_who_joins_during_a_round_is_not_told_the_same_twice(hub: Hub, sma
     """Its consumer shows it the banner as it is now, which the round is bringing."""
     for _ in range(6):
         watching(hub)
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     new = watching(hub)
     new.viewer.offer(News("1"))
     await turns(20)
     assert new.texts == ["1"]
-    hub.publish("a", "2")
+    hub.publish("a", just("2"))
     await turns(20)
     assert new.texts == ["1", "2"]
 
 
 async def test_closing_ends_a_round(hub: Hub, small_rounds: int) -> None:
     screens = [watching(hub) for _ in range(20)]
-    hub.publish("a", "1")
+    hub.publish("a", just("1"))
     await asyncio.wait_for(hub.close(), 2)
     before = [list(screen.texts) for screen in screens]
     await turns(30)

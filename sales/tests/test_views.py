@@ -109,8 +109,8 @@ async def test_a_page_shows_the_product_and_where_to_buy(client: httpx.AsyncClie
     for essential in ("Brass lamp", "Warm light.", "€129.00", "https://images.example/lamp.jpg", "Up to 3 per shopper"):
         assert essential in html
     assert html.count('id="banner"') == html.count('id="me"') == 1
-    assert f'ws-connect="/ws/sales/{sale.sku}/"' in html
-    assert f'hx-get="/sales/{sale.sku}/me"' in html
+    assert f'ws-connect="/ws/sales/{sale.sku}/?lang=en"' in html
+    assert f'hx-get="/sales/{sale.sku}/me?lang=en"' in html
     # Without JavaScript the viewer's own panel is a link away.
     assert f'href="/sales/{sale.sku}/me"' in html
     assert "<title>Brass lamp" in html
@@ -200,7 +200,7 @@ async def test_pages_say_how_to_be_kept_and_are_not_sent_twice(
     assert packed.headers["ETag"] != plain.headers["ETag"]
     for answer in (packed, plain):
         assert answer.headers["Cache-Control"] == "no-cache"
-        assert answer.headers["Vary"] == "Accept-Encoding"
+        assert answer.headers["Vary"] == "Accept-Encoding, Accept-Language, Cookie"
         assert re.fullmatch(r'"[0-9a-f]+(-gz)?"', answer.headers["ETag"])
         for match in (answer.headers["ETag"], f"W/{answer.headers['ETag']}", f'"x", {answer.headers["ETag"]}', "*"):
             again = await client.get(path, headers={"If-None-Match": match})

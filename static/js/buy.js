@@ -3,13 +3,6 @@
 (() => {
   "use strict";
 
-  const CLOSED = {
-    upcoming: ["Opens soon", "The button opens by itself when the sale does."],
-    paused: ["Paused", "The button comes back by itself when the sale goes on."],
-    sold_out: ["Sold out", "If a unit comes back, so does the button."],
-    ended: ["Sale over", "This sale is closed."],
-    not_ready: ["One moment", "The button comes back by itself."],
-  };
   const RETRY_MS = 1_500;
   const RETRY_MAX_MS = 15_000;
   let retries = 0;
@@ -41,12 +34,13 @@
       prepare(form);
       const button = form.querySelector("button");
       const hint = form.querySelector("[data-hint]");
-      button.dataset.label ??= button.textContent;
-      const [label, words] = CLOSED[phase] ?? [button.dataset.label, hint.dataset.hint];
+      for (const place of [button, hint]) {
+        place.dataset.open ??= place.textContent;
+        const words = place.dataset[phase] ?? place.dataset.open;
+        if (place.textContent !== words) place.textContent = words;
+      }
       // Not `disabled`: whoever waits with the focus on the button keeps it.
-      button.setAttribute("aria-disabled", String(phase in CLOSED));
-      if (button.textContent !== label) button.textContent = label;
-      if (hint.textContent !== words) hint.textContent = words;
+      button.setAttribute("aria-disabled", String(phase in button.dataset));
     }
   }
 
@@ -84,8 +78,7 @@
     note.dataset.note = "";
     note.setAttribute("role", "alert");
     if (!note.isConnected) elt.prepend(note);
-    const again = elt.hasAttribute("data-buy") ? "Press the button again: it counts as the same try." : "Please try again.";
-    note.textContent = words || `That did not get through. ${again}`;
+    note.textContent = words || elt.dataset.failed;
   }
 
   // The answer to something the viewer did, or what took the place they were at, gets the focus; other news is told.
@@ -109,7 +102,10 @@
   // A page that comes back from the browser's memory may show a past that is no longer true.
   window.addEventListener("pageshow", (event) => {
     const sku = document.getElementById("banner")?.dataset.sku;
-    if (event.persisted && sku && me()) htmx.ajax("GET", `/sales/${sku}/me`, { target: "#me", swap: "outerHTML" });
+    if (event.persisted && sku && me()) {
+      const address = `/sales/${encodeURIComponent(sku)}/me?lang=${document.documentElement.lang}`;
+      htmx.ajax("GET", address, { target: "#me", swap: "outerHTML" });
+    }
   });
   document.addEventListener("htmx:load", keepInStep);
   keepInStep();

@@ -8,10 +8,6 @@
   const GRACE_MS = 3_000; // a quick reconnect is nobody's news
   const ASLEEP_MS = 20_000;
   const BY_ITSELF = [1006, 1011, 1012, 1013]; // the extension reconnects after these close codes
-  const WORDS = {
-    polling: "Live updates are off. Checking every few seconds.",
-    lost: "Connection lost, retrying…",
-  };
 
   if (!window.htmx || !document.querySelector("[ws-connect]")) return;
   const note = document.getElementById("connection");
@@ -34,7 +30,9 @@
 
   function tell() {
     const isDown = downSince > 0 && Date.now() - downSince >= GRACE_MS;
-    const words = failures || !navigator.onLine ? WORDS.lost : WORDS.polling;
+    const state = !isDown ? "live" : failures || !navigator.onLine ? "lost" : "polling";
+    document.documentElement.dataset.connection = state;
+    const words = note.dataset[state];
     if (isDown && note.textContent !== words) note.textContent = words;
     note.hidden = !isDown;
   }
@@ -122,7 +120,7 @@
     if (!root || stateOf(root) === said) return;
     said = stateOf(root);
     const isLow = root.dataset.low === "true";
-    announcer.textContent = isLow ? `Only ${root.dataset.available} left` : root.querySelector("h2").textContent.trim();
+    announcer.textContent = root.querySelector(isLow ? ".plate-figure" : "h2").textContent.trim();
   });
 
   schedule();

@@ -5,6 +5,9 @@
   const MEASURE_EVERY_MS = 60_000;
   const NUDGE_MAX_MS = 5_000;
   // A preview stands still at one moment, and asks nobody for the time.
+  // Digits as the server writes them, in every language.
+  const LOCALE = `${document.documentElement.lang}-u-nu-latn`;
+  const DAYS = new Intl.NumberFormat(LOCALE, { style: "unit", unit: "day", unitDisplay: "short" });
   const stillAt = Date.parse(document.body.dataset.stillAt ?? "");
   let aheadMs = 0; // the server's clock minus this device's
   let timer;
@@ -36,7 +39,7 @@
     const two = (n) => String(n).padStart(2, "0");
     const days = Math.floor(seconds / 86_400);
     const clock = `${two(Math.floor(seconds / 3600) % 24)}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
-    return days ? `${days} d ${clock}` : clock;
+    return days ? `${DAYS.format(days)} ${clock}` : clock;
   }
 
   function tick() {
@@ -51,7 +54,11 @@
       if (place.textContent !== text) place.textContent = text;
       place.dataset.ticking = "";
     }
-    for (const word of root.querySelectorAll("[data-countdown-word]")) word.hidden = false;
+    for (const word of root.querySelectorAll("[data-when-ticking]")) {
+      const { whenTicking, whenDue } = word.dataset;
+      const words = isOver && whenDue ? whenDue : whenTicking;
+      if (word.textContent !== words) word.textContent = words;
+    }
     if (isOver) askForNews(root);
     // Wakes right after the second changes; past zero, more often.
     timer = setTimeout(tick, isOver ? 250 : 1000 - ((now() % 1000) + 1000) % 1000 + 5);
@@ -67,23 +74,24 @@
     root.dispatchEvent(new CustomEvent("poll"));
   }
 
-  // As the server writes them: the shop's language, the viewer's zone.
-  const write = (date, options) => new Intl.DateTimeFormat("en-GB", { hourCycle: "h23", ...options }).format(date);
+  // As the server writes them: the page's language, the viewer's zone.
+  const write = (date, options) => new Intl.DateTimeFormat(LOCALE, options).format(date);
+  const day = (date) => write(date, { dateStyle: "medium" });
+  const clock = (date) => write(date, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const moment = (date) => `${day(date)}, ${clock(date)}`;
   const zoneOf = (date) =>
-    new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" }).formatToParts(date).find((part) => part.type === "timeZoneName").value;
-  const DAY = { day: "numeric", month: "short", year: "numeric" };
-  const CLOCK = { hour: "2-digit", minute: "2-digit" };
+    new Intl.DateTimeFormat(LOCALE, { timeZoneName: "short" }).formatToParts(date).find((part) => part.type === "timeZoneName").value;
 
   function localise(root) {
     for (const time of root.querySelectorAll("time[data-local]")) {
-      time.textContent = write(new Date(time.dateTime), { ...DAY, ...CLOCK, timeZoneName: "short" });
+      const date = new Date(time.dateTime);
+      time.textContent = `${moment(date)} ${zoneOf(date)}`;
     }
     for (const frame of root.querySelectorAll("[data-window]")) {
       const [from, to] = frame.querySelectorAll("time");
       const [start, end] = [new Date(from.dateTime), new Date(to.dateTime)];
-      const isOneDay = write(start, DAY) === write(end, DAY);
-      from.textContent = write(start, { ...DAY, ...CLOCK });
-      to.textContent = write(end, isOneDay ? CLOCK : { ...DAY, ...CLOCK });
+      from.textContent = moment(start);
+      to.textContent = day(start) === day(end) ? clock(end) : moment(end);
       frame.querySelector("[data-zone]").textContent = zoneOf(end);
     }
   }

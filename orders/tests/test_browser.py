@@ -9,44 +9,18 @@ from typing import Any
 
 import pytest
 
-from conftest import Publish, client_of, cookie_of, follows, settings_of, shopper
+from conftest import Publish, follows, settings_of
 from orders import ledger
+from orders.tests.browser import PHONE, WITHIN_A_SECOND, buy_elsewhere, sign_in, visitor, wait_for_phase
 from sales import publishing
-from sales.published import PublishedSale
 
 pytestmark = pytest.mark.browser
-WITHIN_A_SECOND = 1000
-PHONE = {"width": 360, "height": 740}
 
 
 @pytest.fixture
 async def page(chromium: Any, shop: str) -> AsyncIterator[Any]:
-    """A phone with JavaScript. A console error or a failed request of our own fails the test."""
-    context = await chromium.new_context(viewport=PHONE, base_url=shop)
-    found = await context.new_page()
-    errors: list[str] = []
-    found.on("pageerror", lambda error: errors.append(str(error)))
-    found.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    yield found
-    await context.close()
-    # A refused purchase is a 4xx by contract, and Chromium prints every 4xx.
-    assert [error for error in errors if "Failed to load resource" not in error] == []
-
-
-async def buy_elsewhere(shop: str, sale: PublishedSale) -> None:
-    async with client_of(shop) as client:
-        answer = await client.post("/api/orders", json={"sku": sale.sku}, headers=cookie_of(shopper()))
-        assert answer.status_code == 201, answer.text
-
-
-async def wait_for_phase(page: Any, phase: str, timeout_ms: int = 8000) -> None:
-    await page.wait_for_selector(f'#banner[data-phase="{phase}"]', timeout=timeout_ms)
-
-
-async def sign_in(page: Any, name: str) -> None:
-    await page.fill('#me input[name="identifier"]', name)
-    await page.press('#me input[name="identifier"]', "Enter")
-    await page.wait_for_selector('#me[data-state="ready"]')
+    async with visitor(chromium, shop) as found:
+        yield found
 
 
 async def test_an_open_page_follows_the_sale_from_upcoming_to_sold_out(page: Any, shop: str, publish: Publish) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
@@ -23,7 +24,7 @@ def measure(name: str, extent: Extent) -> Findings:
     """Run one part in a process of its own, with stores of its own: it finds nothing that another left behind.
 
     Raises:
-        RuntimeError: it failed; it has said why.
+        RuntimeError: it failed; the text says why.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -31,11 +32,13 @@ def measure(name: str, extent: Extent) -> Findings:
     process.start()
     sender.close()
     try:
-        found: Findings = receiver.recv()
+        found: Findings | str = receiver.recv()
     except EOFError:
-        raise RuntimeError(f"the part {name!r} failed") from None
+        raise RuntimeError(f"the part {name!r} ended without a word") from None
     finally:
         process.join()
+    if isinstance(found, str):
+        raise RuntimeError(f"the part {name!r} failed\n{found}")
     return found
 
 
@@ -50,7 +53,10 @@ def _measure(name: str, extent: Extent, sender: Connection) -> None:
         django.setup()
         call_command("migrate", verbosity=0)
         call_command("collectstatic", interactive=False, verbosity=0)
-        sender.send(PARTS[name](stores, extent))
+        try:
+            sender.send(PARTS[name](stores, extent))
+        except Exception:
+            sender.send(traceback.format_exc())
 
 
 def _start(stores: Stores, extent: Extent) -> Findings:

@@ -127,7 +127,8 @@ async def test_sentinels_fail_over_and_a_former_primary_comes_back_as_a_replica(
             SENTINEL_NAME="localhost",
             SENTINEL_PORT=str(port),
             SENTINEL_DIR=str(folder),
-            SENTINEL_DOWN_MS="700",
+            # Long enough that a busy machine is not taken for a primary that is gone.
+            SENTINEL_DOWN_MS="2000",
             REDIS_PRIMARY=f"localhost:{primary}",
         )
     client = new_redis(f"redis+sentinel://:{PASSWORD}@{watchers.replace(' ', ',')}/shop/0")
@@ -138,7 +139,7 @@ async def test_sentinels_fail_over_and_a_former_primary_comes_back_as_a_replica(
         except RedisError:
             return False
 
-    await eventually(set_and_copied)
+    await eventually(set_and_copied, seconds=30)
 
     async def agreed() -> bool:
         # As the containers' health check: all three know of each other, and of the replica.
@@ -148,9 +149,9 @@ async def test_sentinels_fail_over_and_a_former_primary_comes_back_as_a_replica(
             for port in ports
         )
 
-    await eventually(agreed)
+    await eventually(agreed, seconds=30)
     first.kill()
-    await eventually(lambda: _is_written_by(client, replica), seconds=20)
+    await eventually(lambda: _is_written_by(client, replica), seconds=40)
     assert await client.get("kept") == "1"
 
     again = redis_at(tmp_path, start, primary, **own)

@@ -429,12 +429,14 @@ async def test_with_tls_plain_requests_are_sent_to_https_but_for_what_may_stay(t
 
 async def test_the_micro_cache_keeps_what_is_the_same_for_all_for_a_second_at_most(tmp_path: Path) -> None:
     def page(asked: Asked) -> bytes | None:
-        body = f"{asked.headers.get('accept-encoding')} {len(process.asked)}".encode()
+        cookie, accepted = asked.headers.get("cookie", ""), asked.headers.get("accept-language", "en")
+        language = cookie.partition("flashdrop_language=")[2][:2] or accepted
+        body = f"{asked.headers.get('accept-encoding')} {language} {len(process.asked)}".encode()
         if asked.target == "/sales/cookie/":
             return answer(body, Set_Cookie="a=b", Cache_Control="no-cache", Vary="Accept-Encoding")
         if asked.target == "/sales/none/":
             return answer(body, "404 Not Found", Cache_Control="no-cache")
-        return answer(body, Cache_Control="no-cache", Vary="Accept-Encoding", ETag='W/"x"')
+        return answer(body, Cache_Control="no-cache", Vary="Accept-Encoding, Accept-Language, Cookie", ETag='W/"x"')
 
     async with web(page) as process:
         with front(tmp_path, [process.port], change=switch_on("microcache")) as nginx:
@@ -453,7 +455,14 @@ async def test_the_micro_cache_keeps_what_is_the_same_for_all_for_a_second_at_mo
                 assert (await client.get("/", headers={"If-None-Match": 'W/"x"'})).status_code == 304
                 for accepted, form in (("br", "None"), ("gzip, br", "gzip"), ("br", "None"), ("gzip, br", "gzip")):
                     assert (await client.get("/", headers={"Accept-Encoding": accepted})).text.startswith(form)
-                assert len(process.asked) == 3
+                assert len(process.asked) == 2
+                # Nobody reads another's language, and who else they are makes no difference.
+                for shopper in ("a", "b"):
+                    for accepted, chosen in (("de", ""), ("ar", ""), ("de", "ar"), ("de", "")):
+                        cookies = f"flashdrop_shopper={shopper}" + (f"; flashdrop_language={chosen}" if chosen else "")
+                        found = await client.get("/", headers={"Accept-Language": accepted, "Cookie": cookies})
+                        assert found.text.split()[1] == (chosen or accepted)
+                assert len(process.asked) == 5
                 assert await asked_for("/api/v1/products/lamp/sale-status") == 1
                 for path in ("/sales/lamp/me", "/orders/", "/api/orders", "/sales/cookie/", "/sales/none/"):
                     process.asked.clear()

@@ -35,13 +35,15 @@ async def choose_language(request: HttpRequest) -> HttpResponseBase:
 def _came_from(request: HttpRequest) -> str:
     """The page of ours that the form stood on, without the language it was asked in; the front page where none is told.
 
-    A path alone: wherever a stranger's page may have sent its visitor from, the way back stays within this shop.
+    The form says so itself where its page sends no referrer. A path alone: whoever wrote it, the way stays in this shop.
     """
+    told = request.POST.get("next", "")
     try:
-        source = urlsplit(request.headers.get("Referer", ""))
+        source = urlsplit(told or request.headers.get("Referer", ""))
     except ValueError:
         return "/"
-    if source.netloc.lower() != request.headers.get("Host", "").lower() or not source.path.startswith("/"):
+    is_ours = source.netloc.lower() == ("" if told else request.headers.get("Host", "").lower())
+    if not is_ours or not source.path.startswith("/"):
         return "/"
     query = urlencode([(name, value) for name, value in parse_qsl(source.query) if name != PARAMETER])
     # Two slashes at the start would name another host.

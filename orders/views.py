@@ -156,7 +156,7 @@ async def receipt(request: HttpRequest, token: str) -> HttpResponseBase:
         row: dict[str, Any] = {"id": order_id, "status": "pending"}
     else:
         row = _order_row(order, await current_board(), language_of(request))
-    return _html(request, "orders/receipt.html", {"order": row, "is_pending": order is None})
+    return _html(request, "orders/receipt.html", {"order": row, "is_pending": order is None, "here": request.path})
 
 
 async def _told(request: HttpRequest, showing: Showing, shopper: Shopper, placement: Placement) -> HttpResponse:

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# How many processes run the light part of the suite, each with stores of its own.
+# How many processes run what need not be alone, each with stores of its own.
 TEST_PROCESSES ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Settings of the load kit and the endpoint benchmarks, as `make stress-mixed PROFILE=load`.
@@ -20,8 +20,11 @@ test: $(VENV)/.dev ## the whole suite, against real stores that it starts itself
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup -m "not heavy"; others=$$?; \
-	$(BIN)/python -m pytest -m heavy && exit $$others
+	@failed=0; \
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup -m "not heavy and not shop" || failed=1; \
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadgroup -m "shop and not heavy" || failed=1; \
+	$(BIN)/python -m pytest -m heavy || failed=1; \
+	exit $$failed
 endif
 
 faults: $(VENV)/.dev ## every fault against real processes, with a table of what held (ARGS="--only NAME", --quick)

@@ -70,12 +70,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before the plugin looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `-n`, a module stays in one process. What loads the machine by itself is marked, to be run alone."""
+    """With `-n`, a module stays in one process. What must be run apart from others is marked."""
     for item in items:
         name = item.path.stem
-        # A running shop brings a worker, which others would see at work.
-        is_heavy = name in HEAVY or "shop" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.heavy if is_heavy else pytest.mark.xdist_group(name))
+        item.add_marker(pytest.mark.heavy if name in HEAVY else pytest.mark.xdist_group(name))
+        if "shop" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.shop)
 
 
 @dataclass

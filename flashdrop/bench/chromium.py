@@ -1,0 +1,121 @@
+"""The installed Chromium, driven by Playwright, and what its pages must not do."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, async_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    # Whatever a page or the browser itself wants from elsewhere is counted, but does not leave this machine.
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)
+RECORDER = Path(__file__).resolve().parent / "browser" / "recorder.js"
+PHONE_WIDTH, PHONE_HEIGHT, PHONE_SCALE = 360, 740, 3
+OVER_THE_NETWORK = {"http", "https", "ws", "wss"}
+# Chromium's own line for every 4xx. To a purchase it is an answer: sold out, not yet, already bought.
+REFUSED = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d\b")
+PURCHASE = re.compile(r"/sales/[^/]+/orders")
+
+
+class ChromiumMissing(Exception):
+    """Chromium is not installed; the text says how to get it."""
+
+
+def binary() -> str | None:
+    """The installed Chromium's path; None where there is none."""
+    return next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@asynccontextmanager
+async def browsers(count: int = 1) -> AsyncIterator[list[Browser]]:
+    """`count` separate Chromium processes, closed on the way out, whatever happened.
+
+    Raises:
+        ChromiumMissing: it is not installed.
+    """
+    path = binary()
+    if path is None:
+        raise ChromiumMissing("The pages are measured in Chromium: apt install chromium.")
+    async with AsyncExitStack() as stack:
+        playwright = await stack.enter_async_context(async_playwright())
+        started = []
+        for _ in range(count):
+            browser = await playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+            stack.push_async_callback(browser.close)
+            started.append(browser)
+        yield started
+
+
+async def phone(browser: Browser, url: str) -> BrowserContext:
+    """A phone with nothing cached and no cookies; each of its pages has the recorder."""
+    context = await browser.new_context(
+        viewport={"width": PHONE_WIDTH, "height": PHONE_HEIGHT},
+        device_scale_factor=PHONE_SCALE,
+        is_mobile=True,
+        has_touch=True,
+        base_url=url,
+    )
+    await context.add_init_script(path=RECORDER)
+    return context
+
+
+class Watch:
+    """Listens to one page of the shop at `url` from before its first request."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.errors: list[str] = []
+        """What scripts threw or the console shows as an error; documented refusals of a purchase are not among them."""
+        self.foreign: list[str] = []
+        """Addresses at other origins that the page asked for."""
+        self.sockets = 0
+        """Websockets opened so far."""
+        self.answers: Counter[int] = Counter()
+        """Answers to purchases by HTTP status."""
+        self._shop = urlsplit(url).netloc
+        page.on("pageerror", lambda error: self.errors.append(f"{error.name}: {error.message}"))
+        page.on("crash", lambda _: self.errors.append("the page crashed"))
+        page.on("console", self._on_console)
+        page.on("request", self._on_request)
+        page.on("response", self._on_response)
+        page.on("websocket", lambda socket: self._on_socket(socket.url))
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not is_refusal(message.text, message.location["url"]):
+            self.errors.append(message.text)
+
+    def _on_request(self, request: Request) -> None:
+        self._note_origin(request.url)
+
+    def _on_response(self, response: Response) -> None:
+        if response.request.method == "POST" and PURCHASE.fullmatch(urlsplit(response.url).path):
+            self.answers[response.status] += 1
+
+    def _on_socket(self, url: str) -> None:
+        self.sockets += 1
+        self._note_origin(url)
+
+    def _note_origin(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme in OVER_THE_NETWORK and parts.netloc != self._shop:
+            self.foreign.append(url)
+
+
+def is_refusal(text: str, url: str) -> bool:
+    """Whether a console line is Chromium's own about a purchase that was refused."""
+    return bool(REFUSED.match(text) and PURCHASE.fullmatch(urlsplit(url).path))

@@ -43,7 +43,6 @@ USABLE = (
     "() => new Promise((done) => { const look = () => benchSeen.pressableAt ? done() : setTimeout(look, 50); look(); })"
 )
 PRESSABLE = "() => benchSeen.pressableAt - performance.timeOrigin"
-ICONS = "() => [...document.querySelectorAll('link[rel~=icon]')].map((link) => link.href)"
 
 
 @dataclass(slots=True)
@@ -119,13 +118,7 @@ async def _look(context: BrowserContext, url: str, sku: str, is_slow: bool) -> V
     visit.pressable_ms = max(await page.evaluate(PRESSABLE), visit.painted_ms)
     seen = await page.evaluate("() => benchSeen")
     visit.shift, visit.shifted = seen["shift"], tuple(seen["shifted"])
-    # Before the icon, which headless browsers don't fetch by themselves: phones do.
-    visit.errors, visit.foreign = watch.errors[:], watch.foreign[:]
-    for icon in await page.evaluate(ICONS):
-        answer = await context.request.get(icon)
-        head = sum(len(one["name"]) + len(one["value"]) + len(": \r\n") for one in answer.headers_array)
-        visit.bytes_by_kind["Icon"] += head + int(answer.headers.get("content-length") or len(await answer.body()))
-        visit.requests += 1
+    visit.errors, visit.foreign = watch.errors, watch.foreign
     return visit
 
 
@@ -187,8 +180,8 @@ def _rows(demo: Visit, quick: list[Visit], slow: list[Visit], signed_in: list[Vi
                 f"the demo sale's picture adds {picture:.1f} KB",
             ),
         ),
-        none_row("requests of pages to other origins", [one for visit in every for one in visit.foreign], "visits"),
-        none_row("errors in the console of pages", [one for visit in every for one in visit.errors], "visits"),
+        none_row("requests of pages to other origins", [one for visit in every for one in visit.foreign]),
+        none_row("errors in the console of pages", [one for visit in every for one in visit.errors]),
         Row(
             "first contentful paint on a slow phone",
             painted,

@@ -1,5 +1,5 @@
 // Runs in each page of a benchmark before the page's own scripts, and keeps what is asked of it later. It changes
-// nothing. All moments are milliseconds since 1970, so that pages and the benchmark share one clock.
+// nothing, but presses the buy button when it is told to. All moments are milliseconds since 1970, so that pages and the benchmark share one clock.
 (() => {
   "use strict";
 
@@ -11,6 +11,7 @@
     firstAt: {}, // phase to when it was first shown
     pressableAt: 0, // when a button of the panel could first be pressed
     presses: 0, // of the buy button while it was enabled
+    covered: 0, // presses that something else would have got
     pressedAt: 0, // the first of them
     shift: 0, // layout shifts that nobody caused by a touch, added up, until the buy button was pressed
     shifted: [], // what moved
@@ -45,7 +46,8 @@
     return seen.phase === "sold_out" && !isEnabled(buy()) ? "over" : null;
   }
 
-  window.benchNext = () =>
+  // Once there is something to do, or nothing any more.
+  const nextStep = () =>
     new Promise((resolve) => {
       const isDone = () => {
         const found = next();
@@ -54,6 +56,25 @@
       };
       if (!isDone()) waiting.push(isDone);
     });
+
+  // Where a finger would meet it: whatever lies over it would get the touch instead.
+  function press(button) {
+    button.scrollIntoView({ block: "nearest" });
+    const { left, top, width, height } = button.getBoundingClientRect();
+    if (!button.contains(document.elementFromPoint(left + width / 2, top + height / 2))) seen.covered += 1;
+    else button.click();
+  }
+
+  // Presses whenever the button can be pressed. Who was refused and may press again reads that first, for `againMs`,
+  // and looks whether there is still reason to.
+  window.benchBuy = async (againMs) => {
+    let hasPressed = false;
+    while ((await nextStep()) === "press") {
+      if (hasPressed) await new Promise((resolve) => setTimeout(resolve, againMs));
+      else press(buy());
+      hasPressed = !hasPressed;
+    }
+  };
 
   window.benchLast = () => ({
     phase: seen.phase,
@@ -69,7 +90,7 @@
   // Before the page hears of the click, which may disable the button.
   function onClick(event) {
     const button = buy();
-    if (!event.isTrusted || !button?.contains(event.target) || !isEnabled(button)) return;
+    if (!button?.contains(event.target) || !isEnabled(button)) return;
     seen.presses += 1;
     seen.pressedAt ||= now();
     asking = me();

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, Response, async_playwright
@@ -30,6 +33,7 @@ FLAGS = (
 )
 RECORDER = Path(__file__).resolve().parent / "browser" / "recorder.js"
 PHONE_WIDTH, PHONE_HEIGHT, PHONE_SCALE = 360, 740, 3
+NICENESS = 10
 OVER_THE_NETWORK = {"http", "https", "ws", "wss"}
 # Chromium's own line for every 4xx. To a purchase it is an answer: sold out, not yet, already bought.
 REFUSED = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d\b")
@@ -46,8 +50,11 @@ def binary() -> str | None:
 
 
 @asynccontextmanager
-async def browsers(count: int = 1) -> AsyncIterator[list[Browser]]:
+async def browsers(count: int = 1, *, give_way: bool = False) -> AsyncIterator[list[Browser]]:
     """`count` separate Chromium processes, closed on the way out, whatever happened.
+
+    With `give_way` they run when nobody else wants the processor: many of them would otherwise starve the shop beside
+    them, as no shopper's phone does.
 
     Raises:
         ChromiumMissing: it is not installed.
@@ -56,6 +63,8 @@ async def browsers(count: int = 1) -> AsyncIterator[list[Browser]]:
     if path is None:
         raise ChromiumMissing("The pages are measured in Chromium: apt install chromium.")
     async with AsyncExitStack() as stack:
+        if give_way:
+            path = _nice(path, Path(stack.enter_context(TemporaryDirectory(prefix="flashdrop-chromium-"))))
         playwright = await stack.enter_async_context(async_playwright())
         started = []
         for _ in range(count):
@@ -63,6 +72,18 @@ async def browsers(count: int = 1) -> AsyncIterator[list[Browser]]:
             stack.push_async_callback(browser.close)
             started.append(browser)
         yield started
+
+
+def _nice(path: str, folder: Path) -> str:
+    """A program in `folder` that starts Chromium with a low priority."""
+    program = folder / "chromium"
+    command = f"nice -n {NICENESS}"
+    # Under root Chromium raises the priority of its own threads above everybody's, unless it lacks the right to.
+    if os.geteuid() == 0 and shutil.which("setpriv"):
+        command += " setpriv --bounding-set=-sys_nice"
+    program.write_text(f'#!/bin/sh\nexec {command} {shlex.quote(path)} "$@"\n', encoding="utf-8")
+    program.chmod(0o700)
+    return str(program)
 
 
 async def phone(browser: Browser, url: str, scale: float = PHONE_SCALE) -> BrowserContext:

@@ -86,14 +86,15 @@ def _nice(path: str, folder: Path) -> str:
     return str(program)
 
 
-async def phone(browser: Browser, url: str, scale: float = PHONE_SCALE) -> BrowserContext:
+async def phone(browser: Browser, url: str, *, is_plain: bool = False) -> BrowserContext:
     """A phone with nothing cached and no cookies; each of its pages has the recorder.
 
-    `scale` is how many dots make a pixel of the page.
+    With `is_plain` it paints little: coarse dots, and no motion, as its owner may have asked for.
     """
     context = await browser.new_context(
         viewport={"width": PHONE_WIDTH, "height": PHONE_HEIGHT},
-        device_scale_factor=scale,
+        device_scale_factor=1 if is_plain else PHONE_SCALE,
+        reduced_motion="reduce" if is_plain else "no-preference",
         is_mobile=True,
         has_touch=True,
         base_url=url,

@@ -38,8 +38,6 @@ PER_CHROMIUM = 50
 # More would only make each of them slower: two keep two cores busy.
 ARRIVING_AT_ONCE = 2
 FILES_PER_BROWSER = 20
-# Painting is by processor here, and would be most of what the machine does.
-DOTS_PER_PIXEL = 1
 # Far away, until everybody is there; then the opening is set this far ahead.
 UNTIL_SET = timedelta(minutes=30)
 LEAD = timedelta(seconds=6)
@@ -146,7 +144,8 @@ async def _open(started: list[Browser], url: str, sku: str, count: int, stock: i
 
 async def _arrive(browser: Browser, url: str, sku: str, name: str) -> Person:
     """Be on the page, signed in, with a websocket, before the sale opens."""
-    context = await phone(browser, url, DOTS_PER_PIXEL)
+    # Painting is by processor here, and would be most of what the machine does.
+    context = await phone(browser, url, is_plain=True)
     context.set_default_timeout(PAGE_MS)
     page = await context.new_page()
     person = Person(name, page, Watch(page, url))

@@ -41,6 +41,7 @@ def describe() -> list[tuple[str, str]]:
         ("gate", _gate()),
         ("ledger", _ledger()),
         ("wrk", _found(r"^wrk (\S+)", _ask("wrk", "--version"))),
+        ("Chromium", _chromium()),
         ("date", f"{datetime.now(UTC):%Y-%m-%d}"),
         ("commit", _commit()),
     ]
@@ -99,6 +100,10 @@ def _gate() -> str:
 def _ledger() -> str:
     number = _found(r"^db version v(\S+)", _ask(_binary(mongo_binary), "--version"))
     return UNKNOWN if number == UNKNOWN else f"MongoDB {number}"
+
+
+def _chromium() -> str:
+    return _found(r"(\d+(?:\.\d+)+)", _ask("chromium", "--version") or _ask("chromium-browser", "--version"))
 
 
 def _commit() -> str:

@@ -9,9 +9,11 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 
+from flashdrop.bench.crowd import FILES_PER_BROWSER, measure_crowd
 from flashdrop.bench.generator import allow_open_files
 from flashdrop.bench.growth import fill_sales, measure_growth, measure_soak, measure_starts
 from flashdrop.bench.opening import measure_opening
+from flashdrop.bench.pages import measure_pages
 from flashdrop.bench.row import Findings
 from flashdrop.bench.shop import running_shop
 from flashdrop.bench.sockets import measure_sockets
@@ -90,6 +92,12 @@ def _soak(stores: Stores, extent: Extent) -> Findings:
         return Findings([measure_soak(Traffic(stores, shop, extent))])
 
 
+def _pages(stores: Stores, extent: Extent) -> Findings:
+    allow_open_files(FILES_PER_BROWSER * extent.browsers)
+    with running_shop(stores) as shop:
+        return Findings(measure_pages(shop, extent.runs) + measure_crowd(shop, extent.browsers))
+
+
 PARTS: dict[str, Callable[[Stores, Extent], Findings]] = {
     "start": _start,
     "traffic": _traffic,
@@ -97,4 +105,5 @@ PARTS: dict[str, Callable[[Stores, Extent], Findings]] = {
     "sockets": _sockets,
     "growth": _growth,
     "soak": _soak,
+    "pages": _pages,
 }

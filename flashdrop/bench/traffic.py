@@ -48,10 +48,11 @@ class Extent:
     sockets: int
     banner_changes: int
     shoppers: int
+    browsers: int
 
 
-SHORT = Extent(3, 3, 60_000, (500, 5000), 100_000, 30, 10_000, 10, 5000)
-FULL = Extent(6, 3, 100_000, (250, 500, 1000, 2500, 5000), 1_000_000, 600, 10_000, 20, 5000)
+SHORT = Extent(3, 3, 60_000, (500, 5000), 100_000, 30, 10_000, 10, 5000, 6)
+FULL = Extent(6, 3, 100_000, (250, 500, 1000, 2500, 5000), 1_000_000, 600, 10_000, 20, 5000, 200)
 
 
 @dataclass(slots=True)

@@ -29,6 +29,7 @@ TINY = Extent(
     sockets=40,
     banner_changes=3,
     shoppers=60,
+    browsers=3,
 )
 FIRST_ROWS = {
     "start": "start: `serve` answers",
@@ -36,6 +37,7 @@ FIRST_ROWS = {
     "opening": "an opening: 60 shoppers, 1,000 units, all click within 2 s: slowest true answer",
     "sockets": "banner to 40 websockets on one process: 99th percentile",
     "growth": "an order's cost with 2,000 orders in its sale, against 1,000",
+    "pages": "a sale's page on a phone of 360 by 740, first visit, over the wire",
     "soak": "memory of the web workers over 4 s of purchases and pages",
 }
 

@@ -205,7 +205,7 @@ def test_the_machine_is_described_without_its_paths() -> None:
     described = machine.describe()
     assert [name for name, _ in described] == [
         "processor", "cores", "memory", "kernel", "Python", "Django", "uvicorn", "uvloop", "redis-py", "pymongo",
-        "gate", "ledger", "wrk", "date", "commit",
+        "gate", "ledger", "wrk", "Chromium", "date", "commit",
     ]  # fmt: skip
     for name, text in described:
         assert text.strip() == text != "", name
@@ -221,4 +221,4 @@ def test_a_machine_that_tells_nothing_is_unknown(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(machine, "_ask", lambda *_: "")
     monkeypatch.setattr(machine, "ADDITIONS", 1000)  # how fast the interpreter is was timed in full above
     said = dict(machine.describe())
-    assert {said[name] for name in ("gate", "ledger", "wrk", "commit")} == {machine.UNKNOWN}
+    assert {said[name] for name in ("gate", "ledger", "wrk", "Chromium", "commit")} == {machine.UNKNOWN}

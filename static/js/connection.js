@@ -80,6 +80,8 @@
     if (target?.id !== "banner") return;
     const isBanner = xhr.responseText.includes('id="banner"');
     const isOld = isLive() && pushedAt > sentAt.get(xhr) - BEHIND_MS;
+    // Whoever answers again may have an ear for a socket, too.
+    if (isBanner && failures) document.dispatchEvent(new CustomEvent("flashdrop:reachable"));
     failures = isBanner ? 0 : failures + 1;
     if (!isBanner || isOld || xhr.responseText === shown) event.detail.shouldSwap = false;
     else shown = xhr.responseText;

@@ -90,6 +90,10 @@
     failed = 0;
     replace();
   });
+  document.addEventListener("flashdrop:reachable", () => {
+    failed = 0;
+    if (!isLive) replaceLater();
+  });
   // Believed until something is heard all the same.
   window.addEventListener("offline", () => set(false, SILENCE_MS));
   // A page with an open socket is not kept in the browser's memory.

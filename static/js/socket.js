@@ -42,15 +42,19 @@
     document.dispatchEvent(new CustomEvent("flashdrop:socket", { detail: { isLive, silentMs } }));
   }
 
-  function heard() {
-    heardAt = Date.now();
-    failed = 0;
-    clearTimeout(retry);
+  function listen() {
     clearTimeout(silence);
     silence = setTimeout(() => {
       set(false, SILENCE_MS);
       replaceLater();
     }, SILENCE_MS);
+  }
+
+  function heard() {
+    heardAt = Date.now();
+    failed = 0;
+    clearTimeout(retry);
+    listen();
     set(true);
   }
 
@@ -74,7 +78,10 @@
     handle.reconnect();
   }
 
-  document.addEventListener("htmx:wsOpen", (event) => (handle = event.detail.socketWrapper));
+  document.addEventListener("htmx:wsOpen", (event) => {
+    handle = event.detail.socketWrapper;
+    listen();
+  });
   document.addEventListener("htmx:wsClose", (event) => {
     handle = event.detail.socketWrapper;
     if (event.detail.event.target !== socket) return;

@@ -18,6 +18,8 @@ from sales.published import PublishedSale
 pytestmark = pytest.mark.browser
 
 A_SECOND = 1.0
+# A page out of the memory is not loaded, so nothing says that it has been.
+COMMIT = "commit"
 
 
 @pytest.fixture
@@ -168,7 +170,7 @@ async def test_what_was_asked_before_a_purchase_does_not_take_its_answer_away(pa
 # Back and forward
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def remembering() -> AsyncIterator[Any]:
     """A Chromium that keeps pages in memory when they are left; the other one is told not to."""
     from playwright.async_api import async_playwright
@@ -195,16 +197,16 @@ async def test_back_and_forward_after_buying_show_the_order(
         await bought(page)
         await page.click('#me a[href^="/orders/"]')
         await page.wait_for_selector(".receipt")
-        await page.go_back()
+        await page.go_back(wait_until=COMMIT)
         assert bool(await page.evaluate("window.restored")) is keeps_pages
         await wait_for_panel(page, "order", 3000)
         await is_live(page, 3)
-        await page.go_forward()
+        await page.go_forward(wait_until=COMMIT)
         await page.wait_for_selector(".receipt")
-        await page.go_back()
-        await page.go_back()
+        await page.go_back(wait_until=COMMIT)
+        await page.go_back(wait_until=COMMIT)
         await page.wait_for_selector(".orders")
-        await page.go_forward()
+        await page.go_forward(wait_until=COMMIT)
         await wait_for_panel(page, "order", 3000)
     assert await ledger.tally(sale.id) == ledger.Tally(1, 1)
 
@@ -224,7 +226,7 @@ async def test_a_page_that_is_gone_back_to_is_synced_at_once(
         await buy_elsewhere(shop, sale)
         # In another tab, say.
         await page.request.post("/session/end", form={"sku": sale.sku}, headers={"Origin": shop})
-        await page.go_back(wait_until="commit")
+        await page.go_back(wait_until=COMMIT)
         since = time.time()
         await within(2, lambda: _shows(page, "9", "signed_out"))
         assert time.time() - since < 2
@@ -241,9 +243,23 @@ async def test_without_scripts_a_reload_of_the_answer_does_not_buy_again(
         await page.wait_for_selector('#me[data-state="order"]')
         await page.reload()
         await page.wait_for_selector('#me[data-state="order"]')
-        await page.go_back()
-        await page.go_forward()
+        await page.go_back(wait_until=COMMIT)
+        await page.go_forward(wait_until=COMMIT)
     assert await ledger.tally(sale.id) == ledger.Tally(1, 1)
+
+
+@pytest.mark.parametrize("reloads", [True, False], ids=["as we have it", "by itself"])
+async def test_htmx_restoring_its_history_shows_the_whole_page(page: Any, sale: PublishedSale, reloads: bool) -> None:
+    """Where it has no copy it asks the server, which must not mistake it for a panel that asks."""
+    await page.goto(f"/sales/{sale.sku}/me")
+    await page.evaluate(f"htmx.config.refreshOnHistoryMiss = {str(reloads).lower()}")
+    await page.evaluate("history.replaceState({htmx: true}, ''); history.pushState({htmx: true}, '', '/orders/')")
+    await page.evaluate("document.querySelector('.masthead').remove()")
+    await page.go_back(wait_until=COMMIT)
+    await page.wait_for_selector(".masthead")
+    await page.wait_for_selector("#banner")
+    assert await page.locator("#me").count() == 1
+    assert await page.get_attribute("#me", "data-state") == "ready"
 
 
 # Slow networks
@@ -273,10 +289,18 @@ async def test_a_panel_that_does_not_come_says_so_and_is_asked_for_again(
 
 
 async def test_a_panel_that_hangs_is_asked_for_again(chromium: Any, shop: str, sale: PublishedSale) -> None:
+    async def impatient(route: Any) -> None:
+        """The same page, only that it waits for a second where it waits for eight."""
+        response = await route.fetch()
+        text = await response.text()
+        assert '"timeout":8000' in text
+        await route.fulfill(response=response, body=text.replace('"timeout":8000', '"timeout":1000'))
+
     async with traveller(chromium, shop) as page:
         await page.route("**/me?*", lambda route: None, times=1)
+        await page.route(f"**/sales/{sale.sku}/", impatient)
         await page.goto(f"/sales/{sale.sku}/")
-        await page.wait_for_selector('#me [role="alert"]:has-text("Trying again")', timeout=10_000)
+        await page.wait_for_selector('#me [role="alert"]:has-text("Trying again")', timeout=3000)
         await wait_for_panel(page, "signed_out", 4000)
 
 

@@ -119,7 +119,7 @@ async def shows(page: Any, seconds: float, since: float | None = None, **state: 
         ]
 
     # Longer than allowed: whether the page was late is told by its own record, not by when we come to read it.
-    await within(seconds + PATIENCE_SECONDS, found)
+    await within(max(0.0, since - time.time()) + seconds + PATIENCE_SECONDS, found)
     at = (await found())[0]
     assert at - since < seconds, f"{state} came after {at - since:.2f} s"
     return at

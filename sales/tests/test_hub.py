@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 import sales.hub
 from conftest import eventually
+from flashdrop.config import BASE_DIR
 from flashdrop.wire_socket import text_frame
 from sales.hub import BEAT, Hub, News, Viewer
 
@@ -472,3 +474,13 @@ async def test_beats_to_a_crowd_give_way_to_others(hub: Hub, brief: float, monke
     assert sum(len(screen.frames) for screen in crowd) == 2
     await turns()
     assert [screen.frames for screen in crowd] == [[BEAT.frame]] * 5
+
+
+def test_all_who_listen_know_a_beat_and_wait_for_two() -> None:
+    for path in ("static/js/socket.js", "k6/lib/viewing.js", "flashdrop/bench/clients.py"):
+        assert f'"{BEAT.text}"' in (BASE_DIR / path).read_text(encoding="utf-8"), path
+    page = (BASE_DIR / "static/js/socket.js").read_text(encoding="utf-8")
+    silence_ms = re.search(r"SILENCE_MS = ([\d_]+);", page)
+    assert silence_ms is not None
+    # The second beat, and as much time as a stampede may keep a process busy.
+    assert int(silence_ms[1]) / 1000 >= 2 * sales.hub.BEAT_SECONDS + 1

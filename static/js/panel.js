@@ -51,6 +51,7 @@
       timer = setTimeout(ask, Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** retries++) * (0.5 + Math.random()));
     }
     if (!elt.dataset.failed) return;
+    elt.classList.remove("panel-waiting"); // the words and the way without scripts are to be seen now
     const note = elt.querySelector("[data-note]") ?? document.createElement("p");
     note.className = "notice";
     note.dataset.note = "";

@@ -44,24 +44,26 @@ async def opens_in_time(page: Any, opens_at: datetime) -> None:
     assert not [one for one in seen if one["closed"] == "false" and one["at"] < opens_at.timestamp()]
 
 
-@pytest.mark.parametrize("hours", [1, -1])
-async def test_a_device_whose_clock_is_wrong_shows_the_servers_time(
-    chromium: Any, shop: str, publish: Publish, hours: int
-) -> None:
+async def test_a_device_whose_clock_is_wrong_shows_the_servers_time(chromium: Any, shop: str, publish: Publish) -> None:
     opens_at = soon(6)
     sale = await publish(opens_at=opens_at)
     await follows(shop, sale)
-    async with traveller(chromium, shop, timezone_id="UTC") as page:
-        await page.add_init_script(DEVICE % (hours * HOUR_MS))
-        await page.goto(f"/sales/{sale.sku}/")
-        await sign_in(page, "Ada")
-        await counting(page)
-        # The canary: by the device's clock it would be an hour off.
-        naive = await page.evaluate("(Date.parse(document.getElementById('banner').dataset.opens) - Date.now()) / 1000")
-        assert abs((opens_at - datetime.now(UTC)).total_seconds() - naive - hours * 3600) < 5
-        assert await countdown_error(page, opens_at) < A_SECOND
-        assert f"{opens_at:%H:%M}" in await page.inner_text("#banner [data-window]")
-        await opens_in_time(page, opens_at)
+
+    async def with_a_clock_off_by(hours: int) -> None:
+        async with traveller(chromium, shop, timezone_id="UTC") as page:
+            await page.add_init_script(DEVICE % (hours * HOUR_MS))
+            await page.goto(f"/sales/{sale.sku}/")
+            await sign_in(page, "Ada")
+            await counting(page)
+            opens, now = await page.evaluate("[document.getElementById('banner').dataset.opens, Date.now() / 1000]")
+            naive = datetime.fromisoformat(opens).timestamp() - now
+            left = (opens_at - datetime.now(UTC)).total_seconds()
+            assert abs(left - naive - hours * 3600) < 5, "the canary: by the device's clock it would be an hour off"
+            assert await countdown_error(page, opens_at) < A_SECOND
+            assert f"{opens_at:%H:%M}" in await page.inner_text("#banner [data-window]")
+            await opens_in_time(page, opens_at)
+
+    await asyncio.gather(with_a_clock_off_by(1), with_a_clock_off_by(-1))
 
 
 async def test_a_clock_that_is_set_while_the_page_is_open_changes_nothing(
@@ -114,7 +116,7 @@ async def test_a_slow_first_answer_gives_way_to_a_quicker_one(chromium: Any, sho
         answers += 1
         response = await route.fetch()
         if answers == 1:
-            await asyncio.sleep(3)
+            await asyncio.sleep(2.5)
         await route.fulfill(response=response)
 
     async with traveller(chromium, shop) as page:
@@ -122,7 +124,7 @@ async def test_a_slow_first_answer_gives_way_to_a_quicker_one(chromium: Any, sho
         await page.goto(f"/sales/{sale.sku}/")
         await counting(page)
         first = await page.evaluate("flashdrop.now()") / 1000 - time.time()
-        assert first < -1.2, "the canary: by the first answer alone it is late by half of its way"
+        assert first < -1, "the canary: by the first answer alone it is late by half of its way"
 
         async def is_right() -> bool:
             return abs(await page.evaluate("flashdrop.now()") / 1000 - time.time()) < 0.5

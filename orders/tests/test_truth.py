@@ -133,6 +133,28 @@ async def test_a_slow_first_answer_gives_way_to_a_quicker_one(chromium: Any, sho
         assert await countdown_error(page, opens_at) < A_SECOND
 
 
+async def test_a_server_whose_clock_is_set_is_followed(chromium: Any, shop: str, publish: Publish) -> None:
+    """Another gate has taken over, say: what was measured of the last one is worth nothing, however sharp it was."""
+    opens_at = soon(600)
+    sale = await publish(opens_at=opens_at)
+    await follows(shop, sale)
+
+    async def five_seconds_on(route: Any) -> None:
+        answer = await (await route.fetch()).json()
+        moved = datetime.fromisoformat(answer["data"]["serverTime"]) + timedelta(seconds=5)
+        answer["data"]["serverTime"] = moved.isoformat()
+        await route.fulfill(json=answer)
+
+    async with traveller(chromium, shop) as page:
+        await page.goto(f"/sales/{sale.sku}/")
+        await counting(page)
+        await page.route("**/sale-status", five_seconds_on)
+        async with page.expect_response("**/sale-status"):
+            await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        await asyncio.sleep(A_SECOND)
+        assert await countdown_error(page, opens_at - timedelta(seconds=5)) < A_SECOND
+
+
 async def test_a_network_that_is_slow_on_one_way_opens_in_time(chromium: Any, shop: str, publish: Publish) -> None:
     opens_at = soon(9)
     sale = await publish(opens_at=opens_at)

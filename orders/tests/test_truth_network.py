@@ -15,39 +15,16 @@ from flashdrop.embedded.process import free_port
 from flashdrop.faults.proxy import Weather
 from orders import ledger
 from orders.tests.browser import buy_elsewhere, sign_in
-from orders.tests.truth import address_of, is_live, is_not_noted, is_noted, network, shows, traveller, within
+from orders.tests.truth import Sockets, address_of, is_live, is_not_noted, is_noted, network, shows, traveller
 
 pytestmark = pytest.mark.browser
 
 A_SECOND = 1.0
-# Two beats and a half: static/js/socket.js.
-SILENCE = 5.0
+# Two beats and some: static/js/socket.js.
+SILENCE = 6.0
 GRACE = 3.0
 POLL = 2.5
 FIRST_RETRY = 2.0
-
-
-class Sockets:
-    """The page's websockets, which can be made deaf: open, and nothing arrives."""
-
-    def __init__(self) -> None:
-        self.opened = 0
-        self.deaf = False
-
-    def __call__(self, route: Any) -> None:
-        self.opened += 1
-        number = self.opened
-        server = route.connect_to_server()
-
-        def pass_on(message: str | bytes) -> None:
-            # A connection that was there when the network failed stays deaf; a new one is as good as the network.
-            if self.deaf:
-                lost.add(number)
-            if number not in lost:
-                route.send(message)
-
-        lost: set[int] = set()
-        server.on_message(pass_on)
 
 
 async def test_a_socket_that_is_open_but_deaf_is_found_out_and_replaced(
@@ -193,67 +170,6 @@ async def test_offline_is_said_at_once_and_online_is_caught_up_with(chromium: An
         since = time.time()
         await shows(page, A_SECOND, since, available=9)
         await shows(page, 2 * A_SECOND, since, connection="live")
-
-
-def pretend(hidden: bool) -> str:
-    return (
-        f"Object.defineProperty(document, 'hidden', {{ configurable: true, get: () => {str(hidden).lower()} }});"
-        "document.dispatchEvent(new Event('visibilitychange'))"
-    )
-
-
-async def test_a_phone_that_wakes_with_a_dead_socket_catches_up_at_once(
-    chromium: Any, shop: str, publish: Publish
-) -> None:
-    sale = await publish()
-    await follows(shop, sale)
-    sockets = Sockets()
-    async with traveller(chromium, shop) as page:
-        await page.route_web_socket("**/ws/**", sockets)
-        await page.goto(f"/sales/{sale.sku}/")
-        await is_live(page)
-        await page.evaluate(pretend(hidden=True))
-        sockets.deaf = True
-        await buy_elsewhere(shop, sale)
-        await asyncio.sleep(0.5)
-        assert (await page.evaluate("seen.at(-1)"))["available"] == 10
-        # As long as the phone was asleep, by its clock.
-        await page.evaluate("const real = Date.now; Date.now = () => real() + 60_000")
-        sockets.deaf = False
-        await page.evaluate(pretend(hidden=False))
-        await shows(page, A_SECOND, available=9)
-        assert sockets.opened == 2
-
-
-async def test_a_look_at_another_tab_costs_no_reconnect(chromium: Any, shop: str, publish: Publish) -> None:
-    sale = await publish()
-    await follows(shop, sale)
-    sockets = Sockets()
-    async with traveller(chromium, shop) as page:
-        await page.route_web_socket("**/ws/**", sockets)
-        await page.goto(f"/sales/{sale.sku}/")
-        await is_live(page)
-        for hidden in (True, False):
-            await page.evaluate(pretend(hidden=hidden))
-        await asyncio.sleep(0.3)
-        assert sockets.opened == 1
-
-
-async def test_a_page_that_was_frozen_catches_up_when_it_goes_on(chromium: Any, shop: str, publish: Publish) -> None:
-    sale = await publish()
-    await follows(shop, sale)
-    async with traveller(chromium, shop) as page:
-        await page.goto(f"/sales/{sale.sku}/")
-        await is_live(page)
-        session = await page.context.new_cdp_session(page)
-        await session.send("Page.setWebLifecycleState", {"state": "frozen"})
-        await buy_elsewhere(shop, sale)
-        await asyncio.sleep(A_SECOND)
-        await session.send("Page.setWebLifecycleState", {"state": "active"})
-        since = time.time()
-        await within(A_SECOND, lambda: page.evaluate("document.getElementById('banner').dataset.available === '9'"))
-        await is_live(page, 2 * A_SECOND)
-        assert time.time() - since < 2 * A_SECOND
 
 
 async def restarted(processes: Processes, port: int) -> Any:

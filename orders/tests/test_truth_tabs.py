@@ -1,25 +1,22 @@
-"""Two tabs, impatient fingers, the back button and slow networks: one order, and no panel that is not true."""
+"""Two tabs, impatient fingers and slow networks: one order, and no panel that is not true."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from conftest import CHROMIUM, Publish, follows
+from conftest import Publish, follows
 from orders import ledger
-from orders.tests.browser import buy_elsewhere, sign_in, wait_for_panel
-from orders.tests.truth import is_live, slow_down, traveller, within
+from orders.tests.browser import sign_in, wait_for_panel
+from orders.tests.truth import bought, is_live, slow_down, traveller, within
 from sales.published import PublishedSale
 
 pytestmark = pytest.mark.browser
 
 A_SECOND = 1.0
-# A page out of the memory is not loaded, so nothing says that it has been.
-COMMIT = "commit"
 
 
 @pytest.fixture
@@ -45,11 +42,6 @@ async def beside(page: Any, sale: PublishedSale) -> Any:
     await tab.goto(f"/sales/{sale.sku}/")
     await wait_for_panel(tab, "ready")
     return tab
-
-
-async def bought(page: Any) -> None:
-    await page.click("#buy")
-    await wait_for_panel(page, "order")
 
 
 # Tabs
@@ -167,101 +159,6 @@ async def test_what_was_asked_before_a_purchase_does_not_take_its_answer_away(pa
     assert await page.get_attribute("#me", "data-state") == "order"
 
 
-# Back and forward
-
-
-@pytest.fixture(scope="module")
-async def remembering() -> AsyncIterator[Any]:
-    """A Chromium that keeps pages in memory when they are left; the other one is told not to."""
-    from playwright.async_api import async_playwright
-
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM,
-            args=["--headless", "--no-sandbox", "--disable-background-networking"],
-            ignore_default_args=["--disable-back-forward-cache"],
-        )
-        yield browser
-        await browser.close()
-
-
-@pytest.mark.parametrize("keeps_pages", [False, True], ids=["loaded anew", "out of the memory"])
-async def test_back_and_forward_after_buying_show_the_order(
-    chromium: Any, remembering: Any, shop: str, sale: PublishedSale, keeps_pages: bool
-) -> None:
-    async with traveller(remembering if keeps_pages else chromium, shop) as page:
-        await page.goto("/orders/")
-        await page.goto(f"/sales/{sale.sku}/")
-        await page.evaluate("window.addEventListener('pageshow', (event) => (window.restored = event.persisted))")
-        await sign_in(page, "Cleo")
-        await bought(page)
-        await page.click('#me a[href^="/orders/"]')
-        await page.wait_for_selector(".receipt")
-        await page.go_back(wait_until=COMMIT)
-        assert bool(await page.evaluate("window.restored")) is keeps_pages
-        await wait_for_panel(page, "order", 3000)
-        await is_live(page, 3)
-        await page.go_forward(wait_until=COMMIT)
-        await page.wait_for_selector(".receipt")
-        await page.go_back(wait_until=COMMIT)
-        await page.go_back(wait_until=COMMIT)
-        await page.wait_for_selector(".orders")
-        await page.go_forward(wait_until=COMMIT)
-        await wait_for_panel(page, "order", 3000)
-    assert await ledger.tally(sale.id) == ledger.Tally(1, 1)
-
-
-@pytest.mark.parametrize("keeps_pages", [False, True], ids=["loaded anew", "out of the memory"])
-async def test_a_page_that_is_gone_back_to_is_synced_at_once(
-    chromium: Any, remembering: Any, shop: str, publish: Publish, keeps_pages: bool
-) -> None:
-
-    sale = await publish()
-    await follows(shop, sale)
-    async with traveller(remembering if keeps_pages else chromium, shop) as page:
-        await page.goto(f"/sales/{sale.sku}/")
-        await sign_in(page, "Dora")
-        await is_live(page)
-        await page.goto("/orders/")
-        await buy_elsewhere(shop, sale)
-        # In another tab, say.
-        await page.request.post("/session/end", form={"sku": sale.sku}, headers={"Origin": shop})
-        await page.go_back(wait_until=COMMIT)
-        since = time.time()
-        await within(2, lambda: _shows(page, "9", "signed_out"))
-        assert time.time() - since < 2
-
-
-async def test_without_scripts_a_reload_of_the_answer_does_not_buy_again(
-    chromium: Any, shop: str, sale: PublishedSale
-) -> None:
-    async with traveller(chromium, shop, java_script_enabled=False) as page:
-        await page.goto(f"/sales/{sale.sku}/me")
-        await page.fill('input[name="identifier"]', "Emil")
-        await page.press('input[name="identifier"]', "Enter")
-        await page.click("#buy")
-        await page.wait_for_selector('#me[data-state="order"]')
-        await page.reload()
-        await page.wait_for_selector('#me[data-state="order"]')
-        await page.go_back(wait_until=COMMIT)
-        await page.go_forward(wait_until=COMMIT)
-    assert await ledger.tally(sale.id) == ledger.Tally(1, 1)
-
-
-@pytest.mark.parametrize("reloads", [True, False], ids=["as we have it", "by itself"])
-async def test_htmx_restoring_its_history_shows_the_whole_page(page: Any, sale: PublishedSale, reloads: bool) -> None:
-    """Where it has no copy it asks the server, which must not mistake it for a panel that asks."""
-    await page.goto(f"/sales/{sale.sku}/me")
-    await page.evaluate(f"htmx.config.refreshOnHistoryMiss = {str(reloads).lower()}")
-    await page.evaluate("history.replaceState({htmx: true}, ''); history.pushState({htmx: true}, '', '/orders/')")
-    await page.evaluate("document.querySelector('.masthead').remove()")
-    await page.go_back(wait_until=COMMIT)
-    await page.wait_for_selector(".masthead")
-    await page.wait_for_selector("#banner")
-    assert await page.locator("#me").count() == 1
-    assert await page.get_attribute("#me", "data-state") == "ready"
-
-
 # Slow networks
 
 
@@ -306,10 +203,3 @@ async def test_a_panel_that_hangs_is_asked_for_again(chromium: Any, shop: str, s
 
 async def _has(sale: PublishedSale, orders: int) -> bool:
     return await ledger.tally(sale.id) == ledger.Tally(orders, orders)
-
-
-async def _shows(page: Any, available: str, panel: str) -> bool:
-    found = await page.evaluate(
-        "[document.getElementById('banner')?.dataset.available, document.getElementById('me')?.dataset.state]"
-    )
-    return bool(found == [available, panel])

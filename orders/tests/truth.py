@@ -13,7 +13,7 @@ from typing import Any
 
 from flashdrop.embedded.process import free_port
 from flashdrop.faults.proxy import Proxy
-from orders.tests.browser import PHONE
+from orders.tests.browser import PHONE, wait_for_panel
 from sales import publishing
 from sales.published import SaleSettings
 
@@ -93,6 +93,29 @@ async def network(shop: str) -> AsyncIterator[Proxy]:
 
 def address_of(proxy: Proxy) -> str:
     return f"http://127.0.0.1:{proxy.port}"
+
+
+class Sockets:
+    """The page's websockets, which can be made deaf: open, and nothing arrives."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.deaf = False
+
+    def __call__(self, route: Any) -> None:
+        self.opened += 1
+        number = self.opened
+        server = route.connect_to_server()
+
+        def pass_on(message: str | bytes) -> None:
+            # A connection that was there when the network failed stays deaf; a new one is as good as the network.
+            if self.deaf:
+                lost.add(number)
+            if number not in lost:
+                route.send(message)
+
+        lost: set[int] = set()
+        server.on_message(pass_on)
 
 
 async def within(seconds: float, check: Callable[[], Awaitable[Any]]) -> float:
@@ -179,3 +202,9 @@ async def change(settings: SaleSettings, **changes: Any) -> SaleSettings:
     changed = replace(settings, **changes)
     await publishing.publish(changed)
     return changed
+
+
+async def bought(page: Any) -> None:
+    """Buy, and see the order."""
+    await page.click("#buy")
+    await wait_for_panel(page, "order")

@@ -36,6 +36,9 @@
   // Half of the way there and back is the guess; it is wrong by half of it at most, when all of it was one way.
   const errorOf = (measured) => measured.error + (performance.now() - measured.at) * DRIFT;
 
+  // The server's own clock was set, or another server answers.
+  const contradicts = (measured, known) => Math.abs(measured.lead - known.lead) > measured.error + errorOf(known) + JUMP_MS;
+
   async function measure() {
     clearTimeout(timer);
     const sku = document.getElementById("banner")?.dataset.sku;
@@ -54,7 +57,7 @@
     } catch {
       // Offline: the last measurement still holds.
     }
-    if (measured && (!best || measured.error <= errorOf(best))) best = measured;
+    if (measured && (!best || measured.error <= errorOf(best) || contradicts(measured, best))) best = measured;
     if (measured) document.dispatchEvent(new CustomEvent("flashdrop:clock"));
     tries = measured && (measured.error <= SHARP_MS || tries >= SHARPER_TRIES) ? 0 : tries + 1;
     const pause = tries ? Math.min(AGAIN_MAX_MS, measured ? AGAIN_MS : AGAIN_MS * 2 ** (tries - 1)) : MEASURE_EVERY_MS;

@@ -40,6 +40,7 @@
       return;
     }
     retries = 0;
+    clearTimeout(timer);
     // What was asked before the viewer did something is old; what says the same leaves alone what is being read or typed.
     if (isAsked && (sentAt.get(xhr) < postedAt || gist(panel) === gist(me()))) event.detail.shouldSwap = false;
     else before = { state: me().dataset.state, hadFocus: me().contains(document.activeElement) };

@@ -5,6 +5,7 @@
 
   const BEAT = "<!--beat-->";
   const SILENCE_MS = 5_000;
+  const SPREAD_MS = 1_000;
   const OPENING_MS = 10_000;
   const [RETRY_MS, RETRY_MAX_MS] = [2_000, 10_000];
   const NEVER = 2 ** 31 - 1;
@@ -44,10 +45,11 @@
 
   function listen() {
     clearTimeout(silence);
+    // Not all in the same instant, should it be the server that stands still.
     silence = setTimeout(() => {
       set(false, SILENCE_MS);
       replaceLater();
-    }, SILENCE_MS);
+    }, SILENCE_MS + Math.random() * SPREAD_MS);
   }
 
   function heard() {

@@ -149,6 +149,10 @@ async def test_an_answer_that_the_socket_has_overtaken_is_not_shown(chromium: An
         await asyncio.sleep(0.3)
         left = [one["available"] for one in await page.evaluate("seen") if one["at"] > since]
         assert left == sorted(left, reverse=True)
+        # The canary: where the socket has said nothing for a second, the same answer is shown.
+        await asyncio.sleep(A_SECOND)
+        await page.evaluate("document.getElementById('banner').dispatchEvent(new CustomEvent('poll'))")
+        await shows(page, A_SECOND, available=10)
 
 
 async def test_offline_is_said_at_once_and_online_is_caught_up_with(chromium: Any, shop: str, publish: Publish) -> None:

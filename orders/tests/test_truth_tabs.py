@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Publish, follows
+from conftest import Publish, client_of, follows
 from orders import ledger
 from orders.tests.browser import sign_in, wait_for_panel
 from orders.tests.truth import bought, is_live, slow_down, traveller, within
@@ -142,21 +142,36 @@ async def test_a_click_that_was_on_its_way_when_the_answer_came_buys_nothing_mor
     await within(3, lambda: _has(sale, 2))
 
 
-async def test_what_was_asked_before_a_purchase_does_not_take_its_answer_away(page: Any, sale: PublishedSale) -> None:
-    release = asyncio.Event()
+async def test_what_was_asked_before_a_purchase_does_not_take_its_answer_away(
+    page: Any, shop: str, sale: PublishedSale
+) -> None:
+    """The one is on its way while the other is: whoever has pressed the button waits for what it says."""
+    async with client_of(shop) as stranger:
+        old = (await stranger.get(f"/sales/{sale.sku}/me?lang=en", headers={"HX-Request": "true"})).text
+    asks, buys = asyncio.Event(), asyncio.Event()
 
-    async def late(route: Any) -> None:
-        response = await route.fetch()
-        await release.wait()
-        await route.fulfill(response=response)
+    async def answer_old(route: Any) -> None:
+        await asks.wait()
+        await route.fulfill(status=200, content_type="text/html", body=old)
 
-    await page.route("**/me?*", late, times=1)
+    async def answer_late(route: Any) -> None:
+        await buys.wait()
+        await route.continue_()
+
+    await page.route("**/me?*", answer_old)
+    await page.route("**/orders?*", answer_late)
     async with page.expect_request("**/me?*"):
         await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    await bought(page)
-    release.set()
-    await asyncio.sleep(0.5)
-    assert await page.get_attribute("#me", "data-state") == "order"
+    async with page.expect_request("**/orders?*"):
+        await page.click("#buy")
+    async with page.expect_response("**/me?*"):
+        asks.set()
+    await asyncio.sleep(0.3)
+    assert await page.get_attribute("#me", "data-state") == "ready"
+    buys.set()
+    await wait_for_panel(page, "order")
+    await page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    await wait_for_panel(page, "signed_out")  # the canary: such an answer is shown where it is the newest
 
 
 # Slow networks

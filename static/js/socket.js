@@ -105,7 +105,7 @@
   });
   // Believed until something is heard all the same.
   window.addEventListener("offline", () => set(false, SILENCE_MS));
-  // A page with an open socket is not kept in the browser's memory.
+  // Not every browser keeps a page in its memory whose socket is open, and what comes there nobody reads.
   window.addEventListener("pagehide", () => {
     leave();
     set(false);

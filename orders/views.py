@@ -36,7 +36,7 @@ INVALID_QUANTITY_PARAMETER = "invalid_quantity"
 INVALID_QUANTITY = _("Please choose how many.")
 # Whatever was wrong with it: a redirect carries no text of its own.
 INVALID_NAME = _("Please enter a name of 1 to 255 characters, without control characters.")
-PRIVATE = {"Cache-Control": "private, no-store", "Vary": f"HX-Request, {VARY}"}
+PRIVATE = {"Cache-Control": "private, no-store", "Vary": f"HX-Request, HX-History-Restore-Request, {VARY}"}
 
 
 @page("GET")
@@ -185,7 +185,7 @@ async def _told(request: HttpRequest, showing: Showing, shopper: Shopper, placem
 async def _signed_in(request: HttpRequest, showing: Showing | None, shopper: Shopper) -> HttpResponse:
     if showing is None:
         return _to(reverse("my_orders"))
-    if not HtmxDetails(request):
+    if not _wants_partial(request):
         return _to(reverse("me", args=[showing.sale.sku]))
     try:
         history = await history_in(shopper, showing.sale.id)
@@ -194,9 +194,15 @@ async def _signed_in(request: HttpRequest, showing: Showing | None, shopper: Sho
     return _panel(request, showing, panel.for_history(showing.sale, language_of(request), shopper, history))
 
 
+def _wants_partial(request: HttpRequest) -> bool:
+    """Whether HTMX asks for a part. When it restores its history it asks for the whole page, and says both."""
+    details = HtmxDetails(request)
+    return bool(details) and not details.history_restore_request
+
+
 def _answer(request: HttpRequest, showing: Showing, text: str, status: int, told: str | None = None) -> HttpResponse:
     """The panel for HTMX; for a plain form, a redirect to the panel's page, with `told` for it to repeat."""
-    if HtmxDetails(request):
+    if _wants_partial(request):
         return _panel(request, showing, text, status)
     query = f"?{ANSWER_PARAMETER}={told}" if told else ""
     return _to(reverse("me", args=[showing.sale.sku]) + query)
@@ -205,7 +211,7 @@ def _answer(request: HttpRequest, showing: Showing, text: str, status: int, told
 def _panel(
     request: HttpRequest, showing: Showing, text: str, status: int = 200, *, is_pending: bool = False
 ) -> HttpResponse:
-    if not HtmxDetails(request):
+    if not _wants_partial(request):
         face = showing.face(language_of(request))
         context = {**face.context, "banner": face.banner_html, "me": text}
         return _html(request, "orders/me.html", context | {"is_pending": is_pending}, status)

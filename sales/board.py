@@ -233,6 +233,7 @@ class Board:
         for showing in news:
             if hub().has_viewers(showing.sale.id):
                 hub().publish(showing.sale.id, showing.banner_html)
+        hub().reassure()
 
 
 def _new_board() -> Board:

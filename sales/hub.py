@@ -3,7 +3,8 @@
 The latest value wins: a viewer who is still busy with one text skips to the newest, never works off a queue. One who
 stays busy for too long is dropped, and the page falls back to polling until it reconnects. The channel layer is not
 used: it hops through a thread for each message and consumer. Under `serve` a text is framed once and the frame written
-to each connection; under another server each viewer's `send` does it.
+to each connection; under another server each viewer's `send` does it. Where nothing is new for a while a beat says so:
+a page that hears neither knows that its socket is dead (docs/decisions/0009-a-socket-that-is-silent-is-dead.md).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from flashdrop.loops import PerLoop
 from flashdrop.wire_socket import text_frame
 
 SLOW_SECONDS = 5.0
+# Viewers who were told nothing for this long are told that what they have still holds.
+BEAT_SECONDS = 2.0
 # Viewers who are offered a text in one go: about 10 ms of work.
 AT_ONCE = 500
 # "Service restart" and "try again later": codes on which the browser's extension reconnects.
@@ -69,6 +72,13 @@ class Viewer:
             self._task = asyncio.get_running_loop().create_task(self._deliver())
         self._latest = news
 
+    def reassure(self) -> None:
+        """Send a beat, unless something is on its way anyway."""
+        if self._is_forgotten or self._task is not None or self._pushed(BEAT.frame):
+            return
+        self._latest = BEAT
+        self._task = asyncio.get_running_loop().create_task(self._deliver())
+
     async def dismiss(self, code: int) -> None:
         """Stop delivering and close the socket, which may be gone already."""
         self.forget()
@@ -111,6 +121,10 @@ class News:
         self.frame = text_frame(text)
 
 
+# No element: nothing to swap, for an older page that takes it for a banner.
+BEAT = News("<!--beat-->")
+
+
 class Bulletin(dict[str, News]):
     """The same news in each language, made when the first viewer who reads it is told."""
 
@@ -130,6 +144,8 @@ class Hub:
         self._viewers: defaultdict[str, set[Viewer]] = defaultdict(set)
         self._news: dict[str, Bulletin] = {}
         self._rounds: dict[str, asyncio.Task[None]] = {}
+        self._told_at: dict[str, float] = {}
+        self._beats: set[asyncio.Task[None]] = set()
         self._farewells: set[asyncio.Task[None]] = set()
 
     def has_viewers(self, sale_id: str) -> bool:
@@ -145,6 +161,7 @@ class Hub:
 
     def join(self, sale_id: str, viewer: Viewer) -> None:
         self._viewers[sale_id].add(viewer)
+        self._told_at.setdefault(sale_id, time.monotonic())
         metrics.SOCKETS.labels("opened").inc()
 
     def leave(self, sale_id: str, viewer: Viewer) -> None:
@@ -153,10 +170,12 @@ class Hub:
         self._viewers[sale_id].discard(viewer)
         if not self._viewers[sale_id]:
             del self._viewers[sale_id]
+            self._told_at.pop(sale_id, None)
 
     def publish(self, sale_id: str, text_in: Callable[[str], str]) -> None:
         """Offer every viewer of the sale `text_in(their language)`; returns without waiting for any of them."""
         self._news[sale_id] = Bulletin(text_in)
+        self._told_at[sale_id] = time.monotonic()
         if sale_id in self._rounds:
             return
         viewers = list(self._viewers.get(sale_id, ()))
@@ -164,6 +183,16 @@ class Hub:
             self._offer(sale_id, viewers)
             return
         self._rounds[sale_id] = asyncio.get_running_loop().create_task(self._make_rounds(sale_id))
+
+    def reassure(self) -> None:
+        """Tell viewers without news that what they were told still holds. For whoever has just made sure of that."""
+        now = time.monotonic()
+        for sale_id, viewers in self._viewers.items():
+            if now - self._told_at[sale_id] >= BEAT_SECONDS:
+                self._told_at[sale_id] = now
+                beat = asyncio.get_running_loop().create_task(_beat(list(viewers)))
+                self._beats.add(beat)
+                beat.add_done_callback(self._beats.discard)
 
     async def _make_rounds(self, sale_id: str) -> None:
         """A few hundred viewers at a time, so that shoppers are answered in between; again while there is news."""
@@ -193,11 +222,18 @@ class Hub:
 
     async def close(self) -> None:
         """Send every viewer away with "service restart", on which browsers reconnect."""
-        for task in self._rounds.values():
+        for task in (*self._rounds.values(), *self._beats):
             task.cancel()
         viewers = [viewer for group in self._viewers.values() for viewer in group]
         self._viewers.clear()
         await asyncio.gather(*(viewer.dismiss(CLOSE_RESTART) for viewer in viewers))
+
+
+async def _beat(viewers: list[Viewer]) -> None:
+    for start in range(0, len(viewers), AT_ONCE):
+        for viewer in viewers[start : start + AT_ONCE]:
+            viewer.reassure()
+        await asyncio.sleep(0)
 
 
 hub: PerLoop[Hub] = PerLoop(Hub, Hub.close)

@@ -20,6 +20,8 @@ TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 FINAL = MASKED = 0x80
 TWO_BYTES, EIGHT_BYTES = 126, 127
 OPEN_SECONDS = 20.0
+# What a server says that has nothing new (`sales/hub.py`).
+BEAT = b"<!--beat-->"
 
 
 class Refused(Exception):
@@ -114,7 +116,7 @@ class Answers:
 
 
 class Socket(asyncio.Protocol):
-    """One websocket. Hands each text to `on_text` with itself and the time of arrival by `time.perf_counter()`."""
+    """One websocket. Hands each text but beats to `on_text` with itself and when it came by `time.perf_counter()`."""
 
     def __init__(self, handshake: bytes, on_text: OnText) -> None:
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -132,7 +134,7 @@ class Socket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         at = time.perf_counter()
         for opcode, payload in self._frames.feed(data if self.is_open else self._after_head(data)):
-            if opcode == TEXT:
+            if opcode == TEXT and payload != BEAT:
                 self._on_text(self, at, payload)
             elif opcode == PING:
                 self._transport.write(client_frame(PONG, payload))

@@ -14,7 +14,7 @@ from flashdrop.bench.clients import OnText, Refused, Socket, open_socket
 from flashdrop.bench.generator import allow_open_files, run, side_by_side, wait_until
 from flashdrop.bench.offers import offer, settings_for
 from flashdrop.bench.row import Row
-from flashdrop.bench.shop import Shop, memory_bytes_of, running_shop
+from flashdrop.bench.shop import Shop, cpu_seconds_of, memory_bytes_of, running_shop
 from flashdrop.bench.stores import Stores, own_stores
 
 SALE = "sockets"
@@ -27,7 +27,9 @@ LAST_SECONDS = 5.0
 # Opened and closed before memory is counted: what the first socket loads is not the price of each.
 FIRST_SOCKETS = 10
 SETTLE_SECONDS = 1.0
-MOST_MS, MOST_KB = 300, 40
+# Some beats (`sales/hub.py`) and some of the server's own pings.
+QUIET_SECONDS = 10.0
+MOST_MS, MOST_KB, MOST_QUIET_PERCENT = 300, 40, 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class Found:
     deliveries: list[Delivery]
     seconds_to_open: float
     bytes_per_socket: float
+    quiet_percent: float
+    """Of one core, used by the web process while nothing was new."""
     closed: int
     """Sockets that the server had closed by the end."""
     generator_share: float
@@ -137,6 +141,10 @@ async def _measure(shop: Shop, count: int, changes: int) -> Found:
     seconds_to_open = time.perf_counter() - began
     await asyncio.sleep(SETTLE_SECONDS)
 
+    quiet_before = cpu_seconds_of(pid)
+    await asyncio.sleep(QUIET_SECONDS)
+    quiet_percent = (cpu_seconds_of(pid) - quiet_before) / QUIET_SECONDS * 100
+
     began, cpu_before = time.perf_counter(), time.process_time()
     published_at = [await _publish(change) for change in range(1, changes + 1)]
     await wait_until(lambda: len(audience.arrivals[changes]) == count, LAST_SECONDS)
@@ -147,6 +155,7 @@ async def _measure(shop: Shop, count: int, changes: int) -> Found:
             for at, arrivals in zip(published_at, audience.arrivals[1:], strict=True)
         ],
         seconds_to_open=seconds_to_open,
+        quiet_percent=quiet_percent,
         bytes_per_socket=(memory_bytes_of(pid) - bytes_before) / count,
         closed=sum(not socket.is_open for socket in sockets),
         generator_share=generator_share,
@@ -199,6 +208,14 @@ def _rows(found: Found, count: int) -> list[Row]:
             f"at most {MOST_KB} KB",
             kilobytes <= MOST_KB,
             (f"proportional set size of the web process, with {count:,} open after the last change",),
+        ),
+        Row(
+            f"a core's share for {count:,} websockets without news",
+            (found.quiet_percent,),
+            "%",
+            f"at most {MOST_QUIET_PERCENT}%",
+            found.quiet_percent <= MOST_QUIET_PERCENT,
+            (f"processor time of the web process over {QUIET_SECONDS:.0f} s: beats, pings and their answers",),
         ),
         Row(
             "lost banners",

@@ -10,6 +10,7 @@ const GZIP = { headers: { "Accept-Encoding": "gzip" } };
 const PHASES = ["upcoming", "active", "paused", "sold_out", "ended", "not_ready"];
 const [PHASE, AVAILABLE, TOTAL] = [/data-phase="(\w+)"/, /data-available="(\d+)"/, /data-total="(\d+)"/];
 const FIRST_BANNER_MS = 10_000;
+const BEAT = "<!--beat-->"; // nothing new: sales/hub.py
 
 // A first visit: the page, every file it names, and the viewer's own panel.
 export function visit(run, shopper) {
@@ -48,6 +49,7 @@ export function watch(run, shopper) {
   const viewer = { last: null, seen: {}, failure: null, isLeaving: false, leave: null };
   const since = Date.now();
   socket.onmessage = ({ data, timestamp }) => {
+    if (data === BEAT) return;
     const at = timestamp || Date.now();
     if (!viewer.last) {
       took("socket_ms", at - since);

@@ -91,6 +91,17 @@ async def test_the_panel_of_somebody_who_is_not_signed_in_asks_who_it_is(
     assert is_private(answer)
 
 
+async def test_htmx_restoring_its_history_gets_the_whole_page(client: httpx.AsyncClient, publish: Publish) -> None:
+    """It says `HX-Request` then, too; a panel in place of a page would be all that the browser shows."""
+    sale, who = await publish(), shopper()
+    restoring = HTMX | {"HX-History-Restore-Request": "true"}
+    for headers in (restoring, restoring | cookie_of(who)):
+        answer = await client.get(f"/sales/{sale.sku}/me", headers=headers)
+        assert not is_partial(answer)
+        assert 'id="me"' in answer.text
+        assert "HX-History-Restore-Request" in answer.headers["Vary"]
+
+
 async def test_guests_are_offered_where_they_are_admitted(client: httpx.AsyncClient, publish: Publish) -> None:
     sale = await publish(guests_allowed=True)
     assert 'name="guest"' in (await panel(client, sale)).text

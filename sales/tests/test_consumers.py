@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from conftest import Publish, client_of, cookie_of, follows, settings_of, shopper
 from sales import publishing
+from sales.hub import BEAT, BEAT_SECONDS
 
 FOLLOWED_SECONDS = 1.0
 
@@ -24,7 +25,11 @@ def watch(shop: str, sku: str, origin: str | None = "") -> connect:
 
 
 async def banner(viewer: ClientConnection, seconds: float = 5.0) -> str:
-    return str(await asyncio.wait_for(viewer.recv(), seconds))
+    """The next text that is no beat."""
+    async with asyncio.timeout(seconds):
+        while (text := str(await viewer.recv())) == BEAT.text:
+            pass
+    return text
 
 
 async def buy(shop: str, sku: str) -> dict[str, Any]:
@@ -74,6 +79,16 @@ async def test_nothing_is_sent_while_nothing_changes(shop: str, publish: Publish
         await banner(viewer)
         with pytest.raises(TimeoutError):
             await banner(viewer, 0.6)
+
+
+async def test_a_beat_says_that_nothing_is_new(shop: str, publish: Publish) -> None:
+    """A page that hears neither news nor beats knows that its socket is dead."""
+    sale = await publish()
+    await follows(shop, sale)
+    async with watch(shop, sale.sku) as viewer:
+        await banner(viewer)
+        for _ in range(2):
+            assert await asyncio.wait_for(viewer.recv(), BEAT_SECONDS + 1) == BEAT.text
 
 
 async def test_a_page_of_another_site_is_refused(shop: str, publish: Publish) -> None:

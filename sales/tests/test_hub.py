@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 import sales.hub
 from conftest import eventually
+from flashdrop.config import BASE_DIR
 from flashdrop.wire_socket import text_frame
-from sales.hub import Hub, News, Viewer
+from sales.hub import BEAT, Hub, News, Viewer
 
 
 class Screen:
@@ -63,6 +65,13 @@ def watching(hub: Hub, sale_id: str = "a", takes_frames: bool = False) -> Screen
 def just(text: str) -> Callable[[str], str]:
     """The same text in every language."""
     return lambda language: text
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Who was told nothing for this long gets a beat."""
+    monkeypatch.setattr(sales.hub, "BEAT_SECONDS", 0.05)
+    return 0.05
 
 
 async def turns(count: int = 5) -> None:
@@ -398,3 +407,80 @@ async def test_closing_ends_a_round(hub: Hub, small_rounds: int) -> None:
     await turns(30)
     assert [screen.texts for screen in screens] == before
     assert [screen.closed_with for screen in screens] == [[1012]] * 20
+
+
+async def test_who_was_told_nothing_for_a_while_gets_a_beat(hub: Hub, brief: float) -> None:
+    framed, plain = watching(hub, takes_frames=True), watching(hub)
+    hub.reassure()
+    await turns()
+    assert (framed.frames, plain.texts) == ([], []), "they have only just come"
+    for _ in range(2):
+        await asyncio.sleep(brief)
+        hub.reassure()
+        hub.reassure()
+        await turns()
+    assert (framed.frames, framed.texts) == ([BEAT.frame] * 2, [])
+    assert plain.texts == [BEAT.text] * 2
+
+
+async def test_news_takes_the_place_of_a_beat(hub: Hub, brief: float) -> None:
+    screen = watching(hub)
+    for text in ("1", "2"):
+        await asyncio.sleep(brief)
+        hub.publish("a", just(text))
+        hub.reassure()
+        await turns()
+    assert screen.texts == ["1", "2"]
+
+
+async def test_a_beat_keeps_nobody_from_the_news(hub: Hub, brief: float) -> None:
+    """Neither one that is on its way, nor one that was the last thing said."""
+    screen = watching(hub)
+    screen.reads.clear()
+    await asyncio.sleep(brief)
+    hub.reassure()
+    await turns()
+    hub.publish("a", just("1"))
+    screen.reads.set()
+    await turns()
+    await asyncio.sleep(brief)
+    hub.reassure()
+    await turns()
+    hub.publish("a", just("1"))
+    await turns()
+    assert screen.texts == [BEAT.text, "1", BEAT.text]
+
+
+async def test_whoever_is_busy_gets_no_beat(hub: Hub, brief: float) -> None:
+    screen = watching(hub)
+    screen.reads.clear()
+    hub.publish("a", just("1"))
+    await turns()
+    for _ in range(3):
+        await asyncio.sleep(brief)
+        hub.reassure()
+    await turns()
+    screen.reads.set()
+    await turns()
+    assert screen.texts == ["1"]
+
+
+async def test_beats_to_a_crowd_give_way_to_others(hub: Hub, brief: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sales.hub, "AT_ONCE", 2)
+    crowd = [watching(hub, takes_frames=True) for _ in range(5)]
+    await asyncio.sleep(brief)
+    hub.reassure()
+    await asyncio.sleep(0)
+    assert sum(len(screen.frames) for screen in crowd) == 2
+    await turns()
+    assert [screen.frames for screen in crowd] == [[BEAT.frame]] * 5
+
+
+def test_all_who_listen_know_a_beat_and_wait_for_two() -> None:
+    for path in ("static/js/socket.js", "k6/lib/viewing.js", "flashdrop/bench/clients.py"):
+        assert f'"{BEAT.text}"' in (BASE_DIR / path).read_text(encoding="utf-8"), path
+    page = (BASE_DIR / "static/js/socket.js").read_text(encoding="utf-8")
+    silence_ms = re.search(r"SILENCE_MS = ([\d_]+);", page)
+    assert silence_ms is not None
+    # The second beat, and as much time as a stampede may keep a process busy.
+    assert int(silence_ms[1]) / 1000 >= 2 * sales.hub.BEAT_SECONDS + 1

@@ -1,16 +1,10 @@
-// The viewer's panel: one attempt number for each try that is meant, a buy button in step with the sale, honest words
-// when an answer doesn't come, and the focus on the answer when it does.
+// The buy form: one attempt number for each try that is meant, and a button in step with the sale.
 (() => {
   "use strict";
 
-  const RETRY_MS = 1_500;
-  const RETRY_MAX_MS = 15_000;
-  let retries = 0;
+  const ON_ITS_WAY_MS = 500; // a click this soon after the answer was meant for the button before it
   let kept = ""; // the attempt of a try that came to nothing on the shop's side: pressing again repeats it
-  let before = { state: null, hadFocus: false }; // the panel that the next one replaces
-
-  const me = () => document.getElementById("me");
-  const isForMe = (event) => event.detail.target?.id === "me";
+  let answeredAt = -Infinity;
 
   // `randomUUID` needs a secure context; a shop on a local network may not be one.
   function newAttempt() {
@@ -44,68 +38,20 @@
     }
   }
 
-  function refuseWhileClosed(event) {
-    if (!event.target.querySelector('button[aria-disabled="true"]')) return;
+  function refuse(event) {
+    if (!event.target.matches("form[data-buy]")) return;
+    const isTooSoon = performance.now() - answeredAt < ON_ITS_WAY_MS;
+    if (!isTooSoon && !event.target.querySelector('button[aria-disabled="true"]')) return;
     event.preventDefault();
     event.stopImmediatePropagation();
   }
 
-  // An answer without a panel (a gateway's error page, a rate limiter's) leaves the form and its attempt as they are.
-  function judge(event) {
-    if (!isForMe(event)) return;
-    const answer = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
-    const panel = answer.getElementById("me");
-    before = { state: me().dataset.state, hadFocus: me().contains(document.activeElement) };
-    if (!panel) {
-      event.detail.shouldSwap = false;
-      tellFailure(event.detail.requestConfig.elt, answer.querySelector("[data-message]")?.textContent);
-    } else if (panel.dataset.state === "pending" && before.state === "pending") {
-      event.detail.shouldSwap = false; // nothing new; what is being read stays
-    } else {
-      retries = 0;
-      kept = event.detail.xhr.status === 503 ? (event.detail.requestConfig.elt.elements?.attempt?.value ?? "") : "";
-    }
-  }
-
-  function tellFailure(elt, words) {
-    if (elt.dataset.state === "loading") {
-      const pause = Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** retries++) * (0.5 + Math.random());
-      setTimeout(() => elt.isConnected && elt.dispatchEvent(new CustomEvent("again")), pause);
-    }
-    if (elt.tagName !== "FORM") return;
-    const note = elt.querySelector("[data-note]") ?? document.createElement("p");
-    note.className = "notice";
-    note.dataset.note = "";
-    note.setAttribute("role", "alert");
-    if (!note.isConnected) elt.prepend(note);
-    note.textContent = words || elt.dataset.failed;
-  }
-
-  // The answer to something the viewer did, or what took the place they were at, gets the focus; other news is told.
-  function settle(event) {
-    if (event.target.id !== "me") return;
-    const title = event.target.querySelector("h2");
-    if (!title) return;
-    if (event.detail.requestConfig?.verb === "post" || before.hadFocus) {
-      title.focus({ preventScroll: true });
-      event.target.scrollIntoView({ block: "nearest" });
-    } else if (before.state === "pending") {
-      document.getElementById("announcer").textContent = title.textContent;
-    }
-  }
-
-  document.addEventListener("submit", refuseWhileClosed, true);
-  document.addEventListener("htmx:beforeSwap", judge);
-  document.addEventListener("htmx:afterSettle", settle);
-  document.addEventListener("htmx:sendError", (event) => isForMe(event) && tellFailure(event.detail.requestConfig.elt));
-  document.addEventListener("htmx:timeout", (event) => isForMe(event) && tellFailure(event.detail.requestConfig.elt));
-  // A page that comes back from the browser's memory may show a past that is no longer true.
-  window.addEventListener("pageshow", (event) => {
-    const sku = document.getElementById("banner")?.dataset.sku;
-    if (event.persisted && sku && me()) {
-      const address = `/sales/${encodeURIComponent(sku)}/me?lang=${document.documentElement.lang}`;
-      htmx.ajax("GET", address, { target: "#me", swap: "outerHTML" });
-    }
+  document.addEventListener("submit", refuse, true);
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { requestConfig, shouldSwap, xhr } = event.detail;
+    if (!shouldSwap || !requestConfig.elt.matches("form[data-buy]")) return;
+    kept = xhr.status === 503 ? requestConfig.elt.elements.attempt.value : "";
+    if (xhr.status < 300) answeredAt = performance.now();
   });
   document.addEventListener("htmx:load", keepInStep);
   keepInStep();

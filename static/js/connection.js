@@ -1,35 +1,29 @@
-// Keeps the banner true: the socket while it lives, a poll when it doesn't, a fresh look whenever the page wakes.
+// Keeps the banner true while the socket is down, by polls, and says so; and says aloud what changes.
 (() => {
   "use strict";
 
   const POLL_MS = 2_000;
   const POLL_MAX_MS = 15_000;
-  const CHECK_MS = 30_000; // a socket may be dead without knowing; one look now and then finds out
   const GRACE_MS = 3_000; // a quick reconnect is nobody's news
-  const ASLEEP_MS = 20_000;
-  const BY_ITSELF = [1006, 1011, 1012, 1013]; // the extension reconnects after these close codes
+  const BEHIND_MS = 1_000; // one web process may be this far behind another
 
   if (!window.htmx || !document.querySelector("[ws-connect]")) return;
+  const { isLive } = window.flashdrop;
   const note = document.getElementById("connection");
   const announcer = document.getElementById("announcer");
-  let socket = null; // the newest, in whatever state
-  let handle = null; // the extension's handle on it
-  let downSince = Date.now(); // 0 while the socket lives
-  let hiddenSince = 0;
-  let lookedAt = Date.now();
+  const sentAt = new WeakMap(); // by request
+  let downSince = performance.now(); // null while the socket lives
+  let lookedAt = performance.now();
+  let pushedAt = -Infinity; // the newest banner of the socket
   let failures = 0; // polls in a row that brought no banner
   let shown = null; // the text of the banner on show, once one has come
   let timer;
 
   const banner = () => document.getElementById("banner");
-  const isLive = () => socket?.readyState === WebSocket.OPEN;
   const jittered = (ms) => ms * (0.75 + Math.random() / 2);
 
-  htmx.createWebSocket = (url) => (socket = new WebSocket(url));
-  htmx.config.wsReconnectDelay = (retries) => Math.random() * Math.min(8_000, 1_000 * 2 ** retries);
-
   function tell() {
-    const isDown = downSince > 0 && Date.now() - downSince >= GRACE_MS;
+    const isDown = downSince !== null && performance.now() - downSince >= GRACE_MS;
     const state = !isDown ? "live" : failures || !navigator.onLine ? "lost" : "polling";
     document.documentElement.dataset.connection = state;
     const words = note.dataset[state];
@@ -38,15 +32,15 @@
   }
 
   function look() {
-    lookedAt = Date.now();
+    lookedAt = performance.now();
     if (!document.hidden) banner()?.dispatchEvent(new CustomEvent("poll"));
   }
 
   // Counted from the last look, so that a socket that keeps opening and closing can't put it off.
   function schedule() {
     clearTimeout(timer);
-    const pause = isLive() ? CHECK_MS : Math.min(POLL_MAX_MS, POLL_MS * 2 ** failures);
-    const due = lookedAt + jittered(pause) - Date.now();
+    if (isLive()) return;
+    const due = lookedAt + jittered(Math.min(POLL_MAX_MS, POLL_MS * 2 ** failures)) - performance.now();
     timer = setTimeout(
       () => {
         look();
@@ -57,42 +51,39 @@
     );
   }
 
-  function reconnect() {
-    if (socket?.readyState === WebSocket.CLOSED && navigator.onLine) handle?.reconnect();
-  }
-
-  function wake(isMistrusted) {
-    look();
-    if (isMistrusted && isLive()) handle?.reconnect();
-    else reconnect();
-    schedule();
-  }
-
-  document.addEventListener("htmx:wsOpen", (event) => {
-    handle = event.detail.socketWrapper;
-    failures = 0;
-    downSince = 0;
+  document.addEventListener("flashdrop:socket", ({ detail }) => {
+    downSince = detail.isLive ? null : performance.now() - detail.silentMs;
+    if (detail.isLive) failures = 0;
+    if (detail.silentMs) look(); // nobody knows since when it was wrong
+    else if (!detail.isLive) setTimeout(tell, GRACE_MS + 50);
     tell();
     schedule();
   });
-  document.addEventListener("htmx:wsClose", (event) => {
-    const closed = event.detail.event;
-    handle = event.detail.socketWrapper;
-    if (closed.target !== socket) return; // an older one; the newest lives
-    downSince ||= Date.now();
-    if (!BY_ITSELF.includes(closed.code)) setTimeout(reconnect, jittered(2_000));
-    setTimeout(tell, GRACE_MS + 50);
+  document.addEventListener("flashdrop:wake", () => {
+    if (isLive()) return;
+    failures = 0;
+    look();
     schedule();
   });
-  document.addEventListener("htmx:wsBeforeMessage", (event) => (shown = event.detail.message));
+  document.addEventListener("htmx:wsBeforeMessage", (event) => {
+    shown = event.detail.message;
+    pushedAt = performance.now();
+  });
 
-  // An error page of some gateway is no banner, and the banner on show is no news.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.detail.target?.id === "banner") sentAt.set(event.detail.xhr, performance.now());
+  });
+  // An error page of some gateway is no banner, the banner on show is no news, and one that the socket has overtaken is
+  // old.
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { target, xhr } = event.detail;
     if (target?.id !== "banner") return;
     const isBanner = xhr.responseText.includes('id="banner"');
+    const isOld = isLive() && pushedAt > sentAt.get(xhr) - BEHIND_MS;
+    // Whoever answers again may have an ear for a socket, too.
+    if (isBanner && failures) document.dispatchEvent(new CustomEvent("flashdrop:reachable"));
     failures = isBanner ? 0 : failures + 1;
-    if (!isBanner || xhr.responseText === shown) event.detail.shouldSwap = false;
+    if (!isBanner || isOld || xhr.responseText === shown) event.detail.shouldSwap = false;
     else shown = xhr.responseText;
     tell();
   });
@@ -103,13 +94,6 @@
       tell();
     });
   }
-
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden) hiddenSince = Date.now();
-    else wake(Date.now() - hiddenSince > ASLEEP_MS);
-  });
-  window.addEventListener("pageshow", (event) => event.persisted && wake(true));
-  window.addEventListener("online", () => wake(false));
   window.addEventListener("offline", tell);
 
   // A change of state is said aloud; each unit that goes is not.

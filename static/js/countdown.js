@@ -2,37 +2,17 @@
 (() => {
   "use strict";
 
-  const MEASURE_EVERY_MS = 60_000;
   const NUDGE_MAX_MS = 5_000;
-  // A preview stands still at one moment, and asks nobody for the time.
+  const PUSH_MS = 400; // a live socket brings the news by itself; thousands of pages must not ask all at once
+  const DUE_TICK_MS = 250;
   // Digits as the server writes them, in every language.
   const LOCALE = `${document.documentElement.lang}-u-nu-latn`;
   const DAYS = new Intl.NumberFormat(LOCALE, { style: "unit", unit: "day", unitDisplay: "short" });
-  const stillAt = Date.parse(document.body.dataset.stillAt ?? "");
-  let aheadMs = 0; // the server's clock minus this device's
   let timer;
   let nudge = { phase: null, count: 0, at: 0 };
 
   const banner = () => document.getElementById("banner");
-  const now = () => stillAt || Date.now() + aheadMs;
-
-  // The answer's ETag ignores the time of day in it, so a cache must stay out of this.
-  async function measure() {
-    const sku = banner()?.dataset.sku;
-    if (!sku || stillAt || document.hidden) return;
-    try {
-      const sent = performance.now();
-      const response = await fetch(`/api/products/${encodeURIComponent(sku)}/sale-status`, { cache: "no-store" });
-      const halfTrip = (performance.now() - sent) / 2;
-      const answer = await response.json();
-      const serverTime = Date.parse(answer.data?.serverTime);
-      if (Number.isNaN(serverTime)) return;
-      aheadMs = serverTime + halfTrip - Date.now();
-      tick();
-    } catch {
-      // Offline: the last offset still holds.
-    }
-  }
+  const { now, isLive = () => false } = window.flashdrop;
 
   function clockText(leftMs) {
     const seconds = Math.max(0, Math.ceil(leftMs / 1000));
@@ -42,14 +22,18 @@
     return days ? `${DAYS.format(days)} ${clock}` : clock;
   }
 
+  // What nobody knows is not shown: the times of the window stand there until the server's clock is known.
   function tick() {
     clearTimeout(timer);
     const root = banner();
-    if (!root) return;
+    const at = now();
+    if (!root || at === null) return;
     let isOver = false;
+    let next = 1000;
     for (const place of root.querySelectorAll("[data-countdown]")) {
-      const leftMs = Date.parse(place.dataset.countdown) - now();
+      const leftMs = Date.parse(place.dataset.countdown) - at;
       if (leftMs <= 0) isOver = true;
+      else next = Math.min(next, leftMs % 1000 || 1000);
       const text = clockText(leftMs);
       if (place.textContent !== text) place.textContent = text;
       place.dataset.ticking = "";
@@ -61,16 +45,17 @@
     }
     if (isOver) askForNews(root);
     // Wakes right after the second changes; past zero, more often.
-    timer = setTimeout(tick, isOver ? 250 : 1000 - ((now() % 1000) + 1000) % 1000 + 5);
+    timer = setTimeout(tick, isOver ? DUE_TICK_MS : next + 5);
   }
 
-  // The time is up but the banner still says otherwise: ask at once, then less and less often.
+  // The time is up but the banner still says otherwise: ask soon, then less and less often.
   function askForNews(root) {
     const phase = root.dataset.phase;
-    if (nudge.phase !== phase) nudge = { phase, count: 0, at: 0 };
-    if (Date.now() < nudge.at || document.hidden) return;
+    const at = performance.now();
+    if (nudge.phase !== phase) nudge = { phase, count: 0, at: isLive() ? at + PUSH_MS * (0.5 + Math.random()) : at };
+    if (at < nudge.at || document.hidden) return;
     const pause = Math.min(NUDGE_MAX_MS, 400 * 2 ** nudge.count);
-    nudge = { phase, count: nudge.count + 1, at: Date.now() + pause * (0.75 + Math.random() / 2) };
+    nudge = { phase, count: nudge.count + 1, at: at + pause * (0.75 + Math.random() / 2) };
     root.dispatchEvent(new CustomEvent("poll"));
   }
 
@@ -102,9 +87,7 @@
   }
 
   document.addEventListener("htmx:load", show);
-  document.addEventListener("visibilitychange", () => document.hidden || (tick(), measure()));
-  window.addEventListener("pageshow", (event) => event.persisted && (tick(), measure()));
-  setInterval(measure, MEASURE_EVERY_MS);
+  document.addEventListener("flashdrop:clock", tick);
+  document.addEventListener("flashdrop:wake", tick);
   show();
-  measure();
 })();

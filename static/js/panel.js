@@ -1,0 +1,89 @@
+// The viewer's panel: the newest answer, asked for again whenever it may have become old, honest words when none comes,
+// and the focus on it when it was waited for.
+(() => {
+  "use strict";
+
+  const RETRY_MS = 1_500;
+  const RETRY_MAX_MS = 15_000;
+  const sentAt = new WeakMap(); // by request
+  let postedAt = -Infinity; // the last thing that the viewer did
+  let retries = 0;
+  let timer;
+  let before = { state: null, hadFocus: false }; // the panel that the next one replaces
+
+  const me = () => document.getElementById("me");
+  const isForMe = (event) => event.detail.target?.id === "me";
+  // What makes a panel another one: how it stands, for whom, which units and order.
+  const gist = (panel) => [panel.dataset.state, ...Array.from(panel.querySelectorAll("bdi, strong"), (part) => part.textContent)].join("\n");
+
+  // An answer to what the viewer has just done is on its way, and says more.
+  const isBusy = () => me().matches(".htmx-request") || me().querySelector(".htmx-request");
+
+  function ask() {
+    clearTimeout(timer);
+    const sku = document.getElementById("banner")?.dataset.sku;
+    if (!window.htmx || !sku || !me() || isBusy()) return;
+    const address = `/sales/${encodeURIComponent(sku)}/me?lang=${document.documentElement.lang}`;
+    htmx.ajax("GET", address, { source: me(), target: me(), swap: "outerHTML" }).catch(() => {});
+  }
+
+  // An answer without a panel (a gateway's error page, a rate limiter's) leaves the form and its attempt as they are.
+  function judge(event) {
+    if (!isForMe(event)) return;
+    const { requestConfig, xhr } = event.detail;
+    const answer = new DOMParser().parseFromString(xhr.responseText, "text/html");
+    const panel = answer.getElementById("me");
+    const isAsked = requestConfig.verb === "get";
+    if (!panel) {
+      event.detail.shouldSwap = false;
+      tellFailure(requestConfig, answer.querySelector("[data-message]")?.textContent);
+      return;
+    }
+    retries = 0;
+    clearTimeout(timer);
+    // What was asked before the viewer did something is old; what says the same leaves alone what is being read or typed.
+    if (isAsked && (sentAt.get(xhr) < postedAt || gist(panel) === gist(me()))) event.detail.shouldSwap = false;
+    else before = { state: me().dataset.state, hadFocus: me().contains(document.activeElement) };
+  }
+
+  function tellFailure({ elt, verb }, words) {
+    if (verb === "get" && elt.dataset.state !== "pending") {
+      clearTimeout(timer);
+      timer = setTimeout(ask, Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** retries++) * (0.5 + Math.random()));
+    }
+    if (!elt.dataset.failed) return;
+    elt.classList.remove("panel-waiting"); // the words and the way without scripts are to be seen now
+    const note = elt.querySelector("[data-note]") ?? document.createElement("p");
+    note.className = "notice";
+    note.dataset.note = "";
+    note.setAttribute("role", "alert");
+    if (!note.isConnected) elt.prepend(note);
+    note.textContent = words || elt.dataset.failed;
+  }
+
+  // The answer to something the viewer did, or what took the place they were at, gets the focus; other news is told.
+  function settle(event) {
+    if (event.target.id !== "me") return;
+    const title = event.target.querySelector("h2");
+    if (!title) return;
+    if (event.detail.requestConfig?.verb === "post" || before.hadFocus) {
+      title.focus({ preventScroll: true });
+      event.target.scrollIntoView({ block: "nearest" });
+    } else if (before.state === "pending") {
+      document.getElementById("announcer").textContent = title.textContent;
+    }
+  }
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (!isForMe(event)) return;
+    sentAt.set(event.detail.xhr, performance.now());
+    if (event.detail.requestConfig.verb === "post") postedAt = performance.now();
+  });
+  document.addEventListener("htmx:beforeSwap", judge);
+  document.addEventListener("htmx:afterSettle", settle);
+  for (const name of ["htmx:sendError", "htmx:timeout"]) {
+    document.addEventListener(name, (event) => isForMe(event) && tellFailure(event.detail.requestConfig));
+  }
+  document.addEventListener("flashdrop:wake", ask);
+  document.addEventListener("flashdrop:ask", ask);
+})();

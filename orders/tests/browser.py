@@ -39,8 +39,9 @@ def listen(page: Any) -> list[str]:
 
 
 def is_error(message: Any) -> bool:
-    """A refused purchase is a 4xx by contract, and Chromium prints every 4xx."""
-    return message.type == "error" and "Failed to load resource" not in message.text
+    """A refused purchase is a 4xx by contract, and Chromium prints every 4xx; htmx prints a network that is away."""
+    printed_by_contract = ("Failed to load resource", "htmx:sendError", "htmx:afterRequest", "htmx:timeout")
+    return message.type == "error" and not any(part in message.text for part in printed_by_contract)
 
 
 async def buy_elsewhere(shop: str, sale: PublishedSale) -> None:

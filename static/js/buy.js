@@ -52,19 +52,29 @@
 
   // An answer without a panel (a gateway's error page, a rate limiter's) leaves the form and its attempt as they are.
   function judge(event) {
+    if (event.detail.target?.id === "receipt" && !event.detail.xhr.responseText.includes('id="receipt"')) {
+      event.detail.shouldSwap = false;
+    }
     if (!isForMe(event)) return;
     const answer = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
     const panel = answer.getElementById("me");
     before = { state: me().dataset.state, hadFocus: me().contains(document.activeElement) };
     if (!panel) {
       event.detail.shouldSwap = false;
-      tellFailure(event.detail.requestConfig.elt, answer.querySelector("[data-message]")?.textContent);
+      tellFailure(event.detail.requestConfig.elt, messageIn(answer));
     } else if (panel.dataset.state === "pending" && before.state === "pending") {
       event.detail.shouldSwap = false; // nothing new; what is being read stays
     } else {
       retries = 0;
       kept = event.detail.xhr.status === 503 ? (event.detail.requestConfig.elt.elements?.attempt?.value ?? "") : "";
     }
+  }
+
+  // A gateway says it in every language it knows; ours, or nothing.
+  function messageIn(answer) {
+    const language = document.documentElement.lang.slice(0, 2);
+    const isOurs = (place) => place.closest("[lang]")?.lang.slice(0, 2) === language;
+    return [...answer.querySelectorAll("[data-message]")].find(isOurs)?.textContent;
   }
 
   function tellFailure(elt, words) {
@@ -83,6 +93,9 @@
 
   // The answer to something the viewer did, or what took the place they were at, gets the focus; other news is told.
   function settle(event) {
+    if (event.target.id === "receipt") {
+      document.getElementById("announcer").textContent = event.target.querySelector("h1").textContent;
+    }
     if (event.target.id !== "me") return;
     const title = event.target.querySelector("h2");
     if (!title) return;

@@ -19,6 +19,7 @@
   let lookedAt = Date.now();
   let failures = 0; // polls in a row that brought no banner
   let shown = null; // the text of the banner on show, once one has come
+  let held = null; // the id of what had the focus inside the banner that is being replaced
   let timer;
 
   const banner = () => document.getElementById("banner");
@@ -34,7 +35,20 @@
     document.documentElement.dataset.connection = state;
     const words = note.dataset[state];
     if (isDown && note.textContent !== words) note.textContent = words;
+    if (note.hidden === !isDown) return;
     note.hidden = !isDown;
+    // The note lies over the page's foot; what has the focus must not lie under it.
+    if (isDown && document.activeElement !== document.body) document.activeElement.scrollIntoView({ block: "nearest" });
+  }
+
+  // Whoever was at something in the banner is at the same thing in the next one, else at its heading.
+  function holdFocus() {
+    held = banner()?.contains(document.activeElement) ? document.activeElement.id : null;
+  }
+
+  function giveFocusBack() {
+    if (held === null || banner()?.contains(document.activeElement)) return;
+    (document.getElementById(held) ?? banner()?.querySelector("h2"))?.focus({ preventScroll: true });
   }
 
   function look() {
@@ -84,7 +98,12 @@
     setTimeout(tell, GRACE_MS + 50);
     schedule();
   });
-  document.addEventListener("htmx:wsBeforeMessage", (event) => (shown = event.detail.message));
+  document.addEventListener("htmx:wsBeforeMessage", (event) => {
+    shown = event.detail.message;
+    holdFocus();
+  });
+  document.addEventListener("htmx:wsAfterMessage", giveFocusBack);
+  document.addEventListener("htmx:afterSwap", giveFocusBack);
 
   // An error page of some gateway is no banner, and the banner on show is no news.
   document.addEventListener("htmx:beforeSwap", (event) => {
@@ -94,6 +113,7 @@
     failures = isBanner ? 0 : failures + 1;
     if (!isBanner || xhr.responseText === shown) event.detail.shouldSwap = false;
     else shown = xhr.responseText;
+    holdFocus();
     tell();
   });
   for (const name of ["htmx:sendError", "htmx:timeout"]) {
@@ -113,7 +133,7 @@
   window.addEventListener("offline", tell);
 
   // A change of state is said aloud; each unit that goes is not.
-  const stateOf = (root) => `${root?.dataset.phase} ${root?.dataset.low}`;
+  const stateOf = (root) => `${root?.dataset.phase} ${root?.dataset.low} ${root?.dataset.settling}`;
   let said = stateOf(banner());
   document.addEventListener("htmx:load", () => {
     const root = banner();

@@ -1,0 +1,108 @@
+"""Every state a shopper can see: small and large, light and dark, in each language, and to axe."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+
+from orders.tests.browser import DESKTOP, PHONE
+from orders.tests.stage import NAME, PRODUCT, Stage
+from orders.tests.states import STATES, State
+
+pytestmark = pytest.mark.browser
+
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+EVERYTHING = {"runOnly": {"type": "tag", "values": RULES}, "resultTypes": ["violations"]}
+# What darkness changes; and what a language does.
+COLOURS = EVERYTHING | {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
+STRUCTURE = EVERYTHING | {"rules": {"color-contrast": {"enabled": False}}}
+# What stays as it is in every language: names, zones, currencies, what an order or a product is numbered by.
+UNTRANSLATED = re.compile(
+    rf"{re.escape(NAME)}|{PRODUCT}(, second edition|, artist's proof)?|Flashdrop|UTC"
+    r"|\blamp-[0-9a-f]+|\b[0-9a-f]{24}\b"
+)
+# All text of the page's own part, what is only said aloud there, and the notes that scripts fill.
+WORDS = """() => {
+  const main = document.querySelector("main");
+  const walk = document.createTreeWalker(main, NodeFilter.SHOW_TEXT);
+  const found = [document.title];
+  while (walk.nextNode()) if (!walk.currentNode.parentElement.closest("noscript")) found.push(walk.currentNode.data);
+  for (const place of main.querySelectorAll("[aria-label], [alt]")) found.push(place.ariaLabel ?? place.alt);
+  for (const id of ["announcer", "connection"]) found.push(document.getElementById(id).textContent);
+  return found;
+}"""
+# Buttons, links that look like one, and fields.
+SMALL_ACTIONS = """() => [...document.querySelectorAll("main .button, main input:not([type=hidden]), main select")]
+  .filter((e) => e.checkVisibility({ visibilityProperty: true }))
+  .map((e) => [e.textContent.trim() || e.name, e.getBoundingClientRect().width, e.getBoundingClientRect().height])
+  .filter(([, width, height]) => width < 44 || height < 44)"""
+WIDTHS = "() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+
+
+@pytest.mark.parametrize("state", STATES, ids=[state.name for state in STATES])
+async def test_a_state_is_fit_for_everyone(stage: Stage, state: State) -> None:
+    async with state.visit(stage, viewport=PHONE) as page:
+        english = await words_of(page)
+        await looks_right(page)
+        await page.emulate_media(color_scheme="dark")
+        await violates_nothing(page, COLOURS)
+        await page.set_viewport_size(DESKTOP)
+        await page.emulate_media(color_scheme="light")
+        await looks_right(page)
+    for language in ("de", "ar"):
+        async with state.visit(stage, language, viewport=PHONE) as page:
+            assert await page.get_attribute("html", "lang") == language
+            assert await page.get_attribute("html", "dir") == ("rtl" if language == "ar" else "ltr")
+            assert await still_english(page, language, english) == []
+            await fits(page)
+            await violates_nothing(page, STRUCTURE)
+
+
+@pytest.mark.parametrize("state", [state for state in STATES if not state.needs_scripts], ids=lambda state: state.name)
+async def test_a_state_shows_without_scripts(stage: Stage, state: State) -> None:
+    async with state.visit(stage, viewport=PHONE, java_script_enabled=False) as page:
+        assert await page.locator("main h1").count() == 1
+        # Nothing that only a script could make true.
+        text = await page.inner_text("main")
+        assert "Opens in" not in text and "Closes in" not in text
+
+
+async def looks_right(page: Any) -> None:
+    await fits(page)
+    await violates_nothing(page)
+    assert await page.evaluate(SMALL_ACTIONS) == []
+
+
+async def fits(page: Any) -> None:
+    """Nothing has to be scrolled to the side, and nothing sticks out."""
+    width, inside = await page.evaluate(
+        "() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert width <= inside
+
+
+async def violates_nothing(page: Any, options: dict[str, Any] | None = None) -> None:
+    """What axe finds, by rule and place: nothing."""
+    if not await page.evaluate("() => 'axe' in window"):
+        await page.evaluate(AXE_SCRIPT)
+    found = await page.evaluate("(options) => axe.run(options)", options or EVERYTHING)
+    assert [(rule["id"], node["html"][:160]) for rule in found["violations"] for node in rule["nodes"]] == []
+
+
+async def words_of(page: Any) -> set[str]:
+    """Every piece of text a viewer can see or hear, that holds a word."""
+    texts = await page.evaluate(WORDS)
+    pieces = {UNTRANSLATED.sub("", text) for text in texts}
+    return {piece for piece in pieces if re.search("[A-Za-z]{2}", piece)}
+
+
+async def still_english(page: Any, language: str, english: set[str]) -> list[str]:
+    found = await words_of(page)
+    # In Arabic any Latin letter gives it away; in German, a text that is the English one.
+    return sorted(found if language == "ar" else (found & english) - SAME_IN_GERMAN)
+
+
+SAME_IN_GERMAN = {"Name", "Name:"}

@@ -17,6 +17,7 @@ from orders.cancelling import cancel
 from orders.identity import COOKIE, Shopper, cookie_value
 from orders.order import context_of
 from orders.receipts import receipt_path
+from orders.recovery import finish_pending
 from orders.tests.browser import visitor
 from sales import publishing, stock
 from sales.gate import Wish
@@ -98,6 +99,10 @@ class Stage:
 
     async def cancel(self, order_id: str) -> None:
         await cancel(order_id, "stage", "for the picture")
+
+    async def finish(self, sale: PublishedSale) -> None:
+        """What the worker does with what is pending."""
+        await finish_pending(sale, before=datetime.now(UTC) + HOUR)
 
     async def lose_gate(self, sale: PublishedSale) -> None:
         """What a gate has that lost its memory."""

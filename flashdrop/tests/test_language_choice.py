@@ -10,11 +10,9 @@ from flashdrop.languages import COOKIE
 OURS = "http://testserver"
 
 
-async def choose(
-    client: httpx.AsyncClient, language: str = "de", came_from: str = "", **headers: str
-) -> httpx.Response:
+async def choose(client: httpx.AsyncClient, language: str = "de", came_from: str = "") -> httpx.Response:
     told = {"Sec-Fetch-Site": "same-origin"} | ({"Referer": came_from} if came_from else {})
-    return await client.post("/language", data={"lang": language}, headers=told | headers)
+    return await client.post("/language", data={"lang": language}, headers=told)
 
 
 async def test_the_choice_is_remembered(client: httpx.AsyncClient) -> None:

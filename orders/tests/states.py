@@ -70,11 +70,15 @@ class State(NamedTuple):
     needs_scripts: bool = False
 
     @asynccontextmanager
-    async def visit(self, stage: Stage, language: str = "en", **options: Any) -> AsyncIterator[Any]:
-        """A page in this state, in a browser of its own."""
+    async def visit(
+        self, stage: Stage, language: str = "en", *, is_warm: bool = False, **options: Any
+    ) -> AsyncIterator[Any]:
+        """A page in this state, in a browser of its own; `is_warm`: one that has the shop's files already."""
         has_scripts = options.get("java_script_enabled", True)
         setting = await self._setting(stage)
         async with stage.visit(language, setting.who, **options) as page:
+            if is_warm:
+                await page.goto("/orders/")
             await self._enter(stage, page, setting._replace(has_scripts=has_scripts, language=language))
             yield page
 

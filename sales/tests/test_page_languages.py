@@ -1,4 +1,4 @@
-"""A sale's page in each language: told apart by caches, made once, and followed over the socket in the same language."""
+"""A sale's page in each language: told apart by caches, made once, and followed over the socket in it."""
 
 from __future__ import annotations
 

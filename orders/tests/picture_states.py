@@ -19,7 +19,7 @@ from orders.tests.states import STATES, State
 PICTURES = BASE_DIR / "docs" / "images" / "states"
 PAGE = BASE_DIR / "docs" / "reference" / "states.md"
 # Two or three colours and what smooth letters need: a picture is a few kilobytes.
-COLOURS = 32
+COLOURS = 48
 LARGE = {"banner-upcoming", "banner-live", "panel-order", "orders-some", "receipt-confirmed", "page-not-found"}
 DARK = {"banner-live", "panel-order", "panel-ready", "refused-out-of-stock"}
 OTHER_LANGUAGES = {
@@ -77,7 +77,9 @@ def visit(stage: Stage, state: State, language: str) -> Any:
 async def draw(page: Any, name: str, size: dict[str, int]) -> None:
     await page.set_viewport_size(size)
     picture = Image.open(io.BytesIO(await page.screenshot(full_page=True))).convert("RGB")
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(PICTURES / f"{name}.png", optimize=True)
+    picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        PICTURES / f"{name}.png", optimize=True
+    )
 
 
 def told() -> str:

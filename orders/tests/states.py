@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
+from conftest import eventually
 from orders.identity import sign_in_guest
 from orders.tests.arranging import (
     UPCOMING,
@@ -93,13 +94,24 @@ class State(NamedTuple):
         if self.before:
             await self.before(stage, page, setting)
         is_shop_page = setting.sale is not None and setting.path == page_of(setting.sale)
-        # Without scripts the viewer's own panel is a page of its own.
-        await page.goto(setting.path if setting.has_scripts or not is_shop_page else f"{setting.path}me")
+        if not setting.has_scripts:
+            await self._enter_plainly(page, f"{setting.path}me" if is_shop_page else setting.path)
+        else:
+            await page.goto(setting.path)
         if is_shop_page and setting.has_scripts and self.name != "panel-loading":
             await page.wait_for_selector('#me:not([data-state="loading"])')
         if self.act:
             await self.act(stage, page, setting)
         await page.wait_for_selector(self.seen)
+
+    async def _enter_plainly(self, page: Any, path: str) -> None:
+        """Without scripts the viewer's own panel is a page of its own, and news comes with another look."""
+
+        async def is_there() -> bool:
+            await page.goto(path)
+            return self.act is not None or bool(await page.locator(self.seen).count())
+
+        await eventually(is_there)
 
 
 STATES = [

@@ -100,6 +100,23 @@ async def test_a_state_shows_without_scripts(stage: Stage, state: State) -> None
         assert "Opens in" not in text and "Closes in" not in text
 
 
+async def test_what_is_wrong_would_be_found(stage: Stage) -> None:
+    sale = await stage.sale()
+    async with stage.visit("ar", viewport=PHONE) as page:
+        await page.goto(f"/sales/{sale.sku}/")
+        await wait_for_panel(page, "signed_out")
+        assert (await page.evaluate(CUT_OFF), await still_english(page, "ar", set())) == ([], [])
+        await page.evaluate("() => document.querySelector('label').remove()")
+        with pytest.raises(AssertionError, match="label"):
+            await violates_nothing(page)
+        await page.evaluate("() => (document.querySelector('#me h2').textContent = 'Unbreakable'.repeat(30))")
+        assert len(await still_english(page, "ar", set())) == 1
+        await page.evaluate("() => (document.querySelector('#me h2').style.whiteSpace = 'nowrap')")
+        assert await page.evaluate(CUT_OFF) != []
+        with pytest.raises(AssertionError):
+            await fits(page)
+
+
 async def test_all_forms_work_without_scripts(stage: Stage) -> None:
     sale = await stage.sale()
     async with stage.visit(java_script_enabled=False) as page:

@@ -37,7 +37,7 @@
     if (isDown && note.textContent !== words) note.textContent = words;
     if (note.hidden === !isDown) return;
     note.hidden = !isDown;
-    // The note lies over the page's foot; what has the focus must not lie under it.
+    // The note lies over the page; what has the focus must not lie under it.
     if (isDown && document.activeElement !== document.body) document.activeElement.scrollIntoView({ block: "nearest" });
   }
 

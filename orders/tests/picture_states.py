@@ -18,8 +18,8 @@ from orders.tests.states import STATES, State
 
 PICTURES = BASE_DIR / "docs" / "images" / "states"
 PAGE = BASE_DIR / "docs" / "reference" / "states.md"
-# Two or three colours and what smooth letters need: a picture is a few kilobytes.
-COLOURS = 48
+# A handful of colours and what smooth letters need: a picture is a few kilobytes, and no colour is lost.
+COLOURS = 256
 LARGE = {"banner-upcoming", "banner-live", "panel-order", "orders-some", "receipt-confirmed", "page-not-found"}
 DARK = {"banner-live", "panel-order", "panel-ready", "refused-out-of-stock"}
 OTHER_LANGUAGES = {
@@ -77,7 +77,7 @@ def visit(stage: Stage, state: State, language: str) -> Any:
 async def draw(page: Any, name: str, size: dict[str, int]) -> None:
     await page.set_viewport_size(size)
     picture = Image.open(io.BytesIO(await page.screenshot(full_page=True))).convert("RGB")
-    picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(
         PICTURES / f"{name}.png", optimize=True
     )
 

@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Settings of the load kit and the endpoint benchmarks, as `make stress-mixed PROFILE=load`.
 export PROFILE API_URL SKU SHOPPERS IDENTITY SCALE STRETCH UNITS ALONE BUY DROPPED SETTLE_MS ORDER_MS READ_MS PAGE_MS CONNECTIONS DURATION
 
-.PHONY: help run test faults cluster bench lint messages format clean
+.PHONY: help run test faults cluster bench lint messages screenshots format clean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ lint: $(VENV)/.dev ## ruff, mypy, import rules, templates, shell, Dockerfile, mi
 messages: $(VENV)/.dev ## collect what the shop floor says into flashdrop/locale, and compile it; needs gettext
 	SECRET_KEY=messages $(BIN)/python manage.py makemessages --locale de --locale ar --no-location --no-obsolete --ignore $(VENV) --ignore 'templates/desk/*' --ignore 'templates/admin/*' --ignore '*/tests/*'
 	SECRET_KEY=messages $(BIN)/python manage.py compilemessages --ignore $(VENV) --verbosity 0
+
+screenshots: $(VENV)/.dev ## every state a shopper can see, into docs/images/states and docs/reference/states.md; needs chromium
+	@$(BIN)/python -m pytest -q --durations 0 orders/tests/picture_states.py
 
 format: $(VENV)/.dev ## let ruff format the code
 	$(BIN)/ruff check --fix .

@@ -26,6 +26,8 @@ PARAMETER = "lang"
 VARY = "Accept-Language, Cookie"
 # English as most of the world's shops write it: the day before the month, 24 hours.
 LOCALES = {"en": "en_GB"}
+# Between a day and a time of day.
+COMMAS = {"ar": "،"}
 # A browser's list of languages is a few dozen characters; what is longer is cut, not remembered as it is.
 ACCEPTED_LENGTH = 200
 LISTS_REMEMBERED = 512
@@ -102,7 +104,8 @@ def date_text(at: datetime, language: str) -> str:
 @lru_cache(DATES_REMEMBERED)
 def moment_text(at: datetime, language: str, *, seconds: bool = False) -> str:
     """A day and a time of day in UTC, without the zone's name: `27 Nov 2026, 10:00`."""
-    return f"{date_text(at, language)}, {at:%H:%M:%S}" if seconds else f"{date_text(at, language)}, {at:%H:%M}"
+    day = f"{date_text(at, language)}{COMMAS.get(language, ',')}"
+    return f"{day} {at:%H:%M:%S}" if seconds else f"{day} {at:%H:%M}"
 
 
 @lru_cache(LISTS_REMEMBERED)

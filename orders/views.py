@@ -152,6 +152,8 @@ async def receipt(request: HttpRequest, token: str) -> HttpResponseBase:
     except HistoryUnknown:
         return _history_unknown(request)
     if order is None:
+        if HtmxDetails(request):
+            return _private(HttpResponse(status=204))  # nothing new: what is being read stays
         # We signed this id, so the order was reserved; it is on its way into the ledger.
         row: dict[str, Any] = {"id": order_id, "status": "pending"}
     else:

@@ -39,8 +39,9 @@ def listen(page: Any) -> list[str]:
 
 
 def is_error(message: Any) -> bool:
-    """A refused purchase is a 4xx by contract, and Chromium prints every 4xx."""
-    return message.type == "error" and "Failed to load resource" not in message.text
+    """A refused purchase is a 4xx by contract, and Chromium prints every 4xx; htmx prints what is away."""
+    is_about_an_answer = message.text.startswith(("Failed to load resource", "Response Status Error Code 5", "htmx:"))
+    return message.type == "error" and not is_about_an_answer
 
 
 async def buy_elsewhere(shop: str, sale: PublishedSale) -> None:

@@ -17,6 +17,7 @@
   let pushedAt = -Infinity; // the newest banner of the socket
   let failures = 0; // polls in a row that brought no banner
   let shown = null; // the text of the banner on show, once one has come
+  let held = null; // the id of what had the focus inside the banner that is being replaced
   let timer;
 
   const banner = () => document.getElementById("banner");
@@ -28,7 +29,20 @@
     document.documentElement.dataset.connection = state;
     const words = note.dataset[state];
     if (isDown && note.textContent !== words) note.textContent = words;
+    if (note.hidden === !isDown) return;
     note.hidden = !isDown;
+    // The note lies over the page; what has the focus must not lie under it.
+    if (isDown && document.activeElement !== document.body) document.activeElement.scrollIntoView({ block: "nearest" });
+  }
+
+  // Whoever was at something in the banner is at the same thing in the next one, else at its heading.
+  function holdFocus() {
+    held = banner()?.contains(document.activeElement) ? document.activeElement.id : null;
+  }
+
+  function giveFocusBack() {
+    if (held === null || banner()?.contains(document.activeElement)) return;
+    (document.getElementById(held) ?? banner()?.querySelector("h2"))?.focus({ preventScroll: true });
   }
 
   function look() {
@@ -68,7 +82,10 @@
   document.addEventListener("htmx:wsBeforeMessage", (event) => {
     shown = event.detail.message;
     pushedAt = performance.now();
+    holdFocus();
   });
+  document.addEventListener("htmx:wsAfterMessage", giveFocusBack);
+  document.addEventListener("htmx:afterSwap", giveFocusBack);
 
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (event.detail.target?.id === "banner") sentAt.set(event.detail.xhr, performance.now());
@@ -85,6 +102,7 @@
     failures = isBanner ? 0 : failures + 1;
     if (!isBanner || isOld || xhr.responseText === shown) event.detail.shouldSwap = false;
     else shown = xhr.responseText;
+    holdFocus();
     tell();
   });
   for (const name of ["htmx:sendError", "htmx:timeout"]) {
@@ -97,7 +115,7 @@
   window.addEventListener("offline", tell);
 
   // A change of state is said aloud; each unit that goes is not.
-  const stateOf = (root) => `${root?.dataset.phase} ${root?.dataset.low}`;
+  const stateOf = (root) => `${root?.dataset.phase} ${root?.dataset.low} ${root?.dataset.settling}`;
   let said = stateOf(banner());
   document.addEventListener("htmx:load", () => {
     const root = banner();

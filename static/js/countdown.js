@@ -63,7 +63,8 @@
   const write = (date, options) => new Intl.DateTimeFormat(LOCALE, options).format(date);
   const day = (date) => write(date, { dateStyle: "medium" });
   const clock = (date) => write(date, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  const moment = (date) => `${day(date)}, ${clock(date)}`;
+  const COMMA = LOCALE.startsWith("ar") ? "،" : ",";
+  const moment = (date) => `${day(date)}${COMMA} ${clock(date)}`;
   const zoneOf = (date) =>
     new Intl.DateTimeFormat(LOCALE, { timeZoneName: "short" }).formatToParts(date).find((part) => part.type === "timeZoneName").value;
 

@@ -36,7 +36,7 @@
     const isAsked = requestConfig.verb === "get";
     if (!panel) {
       event.detail.shouldSwap = false;
-      tellFailure(requestConfig, answer.querySelector("[data-message]")?.textContent);
+      tellFailure(requestConfig, messageIn(answer));
       return;
     }
     retries = 0;
@@ -44,6 +44,13 @@
     // What was asked before the viewer did something is old; what says the same leaves alone what is being read or typed.
     if (isAsked && (sentAt.get(xhr) < postedAt || gist(panel) === gist(me()))) event.detail.shouldSwap = false;
     else before = { state: me().dataset.state, hadFocus: me().contains(document.activeElement) };
+  }
+
+  // A gateway says it in every language it knows; ours, or nothing.
+  function messageIn(answer) {
+    const language = document.documentElement.lang.slice(0, 2);
+    const isOurs = (place) => place.closest("[lang]")?.lang.slice(0, 2) === language;
+    return [...answer.querySelectorAll("[data-message]")].find(isOurs)?.textContent;
   }
 
   function tellFailure({ elt, verb }, words) {

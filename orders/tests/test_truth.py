@@ -156,7 +156,7 @@ async def test_a_server_whose_clock_is_set_is_followed(chromium: Any, shop: str,
 
 
 async def test_a_network_that_is_slow_on_one_way_opens_in_time(chromium: Any, shop: str, publish: Publish) -> None:
-    opens_at = soon(9)
+    opens_at = soon(15)
     sale = await publish(opens_at=opens_at)
     await follows(shop, sale)
     async with traveller(chromium, shop) as page:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qsl
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 
@@ -11,9 +12,14 @@ from flashdrop.wire_socket import EXTENSION
 from sales.board import current_board
 from sales.hub import CLOSE_TRY_LATER, News, Viewer, hub
 
+BEAT_PARAMETER = "beat"
+
 
 class BannerConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """Registers the socket with the hub. Refuses a sale that is not on show; ignores what a client sends."""
+    """Registers the socket with the hub. Refuses a sale that is not on show; ignores what a client sends.
+
+    Beats come to those who ask for them (`?beat=1`): by contract others hear of changes only.
+    """
 
     viewer: Viewer | None = None
     sale_id: str
@@ -27,10 +33,15 @@ class BannerConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         await self.accept()
         self.sale_id = showing.sale.id
         push = self.scope.get("extensions", {}).get(EXTENSION, {}).get("push")
-        self.viewer = Viewer(self._send_text, self.close, push, language_in(self.scope))
+        self.viewer = Viewer(
+            self._send_text, self.close, push, language_in(self.scope), hears_beats=self._asked_for(BEAT_PARAMETER)
+        )
         hub().join(self.sale_id, self.viewer)
         # Looked up again: the board may have changed while the handshake was under way.
         self.viewer.offer(News(board.by_sku.get(sku, showing).banner_html(self.viewer.language)))
+
+    def _asked_for(self, parameter: str) -> bool:
+        return (parameter, "1") in parse_qsl(self.scope["query_string"].decode("latin1"))
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """The page has nothing to say; there is nothing to guard and nothing to echo."""

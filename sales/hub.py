@@ -37,6 +37,7 @@ class Viewer:
         close: ends the socket with a code.
         push: writes a ready frame at once, where the server can; false when the client has not taken the last one yet.
         language: the code of the language it reads.
+        hears_beats: whether it asked to be told, too, that nothing is new.
     """
 
     def __init__(
@@ -45,8 +46,11 @@ class Viewer:
         close: Callable[[int], Awaitable[None]],
         push: Callable[[bytes], bool] | None = None,
         language: str = "",
+        *,
+        hears_beats: bool = False,
     ) -> None:
         self.language = language
+        self.hears_beats = hears_beats
         self._send = send
         self._close = close
         self._push = push
@@ -121,7 +125,7 @@ class News:
         self.frame = text_frame(text)
 
 
-# No element: nothing to swap, for an older page that takes it for a banner.
+# No element: whoever takes it for a banner has nothing to swap.
 BEAT = News("<!--beat-->")
 
 
@@ -190,7 +194,7 @@ class Hub:
         for sale_id, viewers in self._viewers.items():
             if now - self._told_at[sale_id] >= BEAT_SECONDS:
                 self._told_at[sale_id] = now
-                beat = asyncio.get_running_loop().create_task(_beat(list(viewers)))
+                beat = asyncio.get_running_loop().create_task(_beat([one for one in viewers if one.hears_beats]))
                 self._beats.add(beat)
                 beat.add_done_callback(self._beats.discard)
 

@@ -239,7 +239,7 @@ async def open_socket(port: int, sku: str, on_text: OnText) -> Socket:
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": base64.b64encode(secrets.token_bytes(16)).decode(),
     }
-    handshake = request("GET", port, f"/ws/sales/{sku}/", upgrade)
+    handshake = request("GET", port, f"/ws/sales/{sku}/?beat=1", upgrade)
     _, socket = await asyncio.get_running_loop().create_connection(lambda: Socket(handshake, on_text), HOST, port)
     async with asyncio.timeout(OPEN_SECONDS):
         await socket.opened

@@ -15,7 +15,6 @@ import websockets
 from flashdrop.cluster.installation import Installation
 from flashdrop.faults.http import request
 from flashdrop.faults.processes import Process, until
-from sales.hub import BEAT
 from sales.published import PublishedSale
 
 CLIENTS = 24
@@ -86,8 +85,7 @@ class Traffic:
                 async with websockets.connect(address, origin=self._cluster.url) as socket:  # type: ignore[arg-type]
                     self.seen.connects += 1
                     async for banner in socket:
-                        if banner != BEAT.text:
-                            self._newest[number] = str(banner)
+                        self._newest[number] = str(banner)
             await asyncio.sleep(self._rng.uniform(0.1, 0.5))
 
     async def viewers_see(self, available: int) -> None:

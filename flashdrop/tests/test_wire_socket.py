@@ -22,7 +22,7 @@ from conftest import client_of, cookie_of, follows, settings_of, shopper, show
 from flashdrop.tests.raw_http import HOST, Line, Served, dial, serving, upgrade, wait_until
 from flashdrop.wire_socket import EXTENSION, PushingProtocol, text_frame
 from sales import publishing
-from sales.hub import BEAT, hub
+from sales.hub import hub
 from sales.published import PublishedSale
 
 pytestmark = pytest.mark.usefixtures("may_close_connections")
@@ -54,11 +54,7 @@ def just(text: str) -> Callable[[str], str]:
 
 
 async def text_of(viewer: ClientConnection, seconds: float = 5.0) -> str:
-    """The next text that is no beat."""
-    async with asyncio.timeout(seconds):
-        while (text := str(await viewer.recv())) == BEAT.text:
-            pass
-    return text
+    return str(await asyncio.wait_for(viewer.recv(), seconds))
 
 
 # Frames

@@ -45,7 +45,7 @@ export function poll(run, shopper) {
 // No timer here is ever cleared: k6 1.1 then fires the next one at the moment at which the cleared one was due.
 export function watch(run, shopper) {
   const headers = { Origin: origin, ...(shopper && { Cookie: cookieHeader(shopper) }) };
-  const socket = new WebSocket(`${settings.url.replace(/^http/, "ws")}/ws/sales/${run.sku}/`, null, { headers });
+  const socket = new WebSocket(`${settings.url.replace(/^http/, "ws")}/ws/sales/${run.sku}/?beat=1`, null, { headers });
   const viewer = { last: null, seen: {}, failure: null, isLeaving: false, leave: null };
   const since = Date.now();
   socket.onmessage = ({ data, timestamp }) => {

@@ -216,6 +216,8 @@ async def test_a_shop_that_restarts_is_bought_from_once_by_a_shopper_who_pressed
             await route.abort("connectionreset")
 
         await page.route("**/orders?*", answer_lost, times=1)
+        # The panel would say what became of it before anybody could press again.
+        await page.route("**/me?*", lambda route: route.abort())
         await page.click("#buy")
         await page.wait_for_selector('#me [role="alert"]:has-text("Press the button again")', timeout=20_000)
         await page.click("#buy")
@@ -227,3 +229,26 @@ async def test_a_shop_that_restarts_is_bought_from_once_by_a_shopper_who_pressed
         await page.click("#buy")
         await page.wait_for_selector('#me[data-state="order"]', timeout=8000)
     assert await ledger.tally(sale.id) == ledger.Tally(1, 1)
+
+
+async def test_a_purchase_whose_answer_was_lost_is_shown_all_the_same(
+    chromium: Any, shop: str, publish: Publish
+) -> None:
+    """The last unit is sold, and nobody hears of it: the page must not go on saying that it did not get through."""
+    sale = await publish(stock=1)
+    await follows(shop, sale)
+    async with traveller(chromium, shop) as page:
+        await page.goto(f"/sales/{sale.sku}/")
+        await sign_in(page, "Ada")
+
+        async def lose(route: Any) -> None:
+            assert (await route.fetch()).status == 201
+            await route.abort("connectionreset")
+
+        await page.route("**/orders*", lose)
+        await page.click("#buy")
+        await page.wait_for_selector('#me [role="alert"]')
+        since = time.time()
+        await page.wait_for_selector('#me[data-state="order"]', timeout=5000)
+        assert time.time() - since < FIRST_RETRY + A_SECOND
+        assert await ledger.tally(sale.id) == ledger.Tally(1, 1)

@@ -18,18 +18,14 @@ from sales.hub import BEAT, BEAT_SECONDS
 FOLLOWED_SECONDS = 1.0
 
 
-def watch(shop: str, sku: str, origin: str | None = "") -> connect:
+def watch(shop: str, sku: str, origin: str | None = "", query: str = "") -> connect:
     """A socket as a page of the shop opens it; another `origin` as some other page would."""
-    address = f"{shop.replace('http', 'ws')}/ws/sales/{sku}/"
+    address = f"{shop.replace('http', 'ws')}/ws/sales/{sku}/{query}"
     return connect(address, origin=shop if origin == "" else origin)  # type: ignore[arg-type]
 
 
 async def banner(viewer: ClientConnection, seconds: float = 5.0) -> str:
-    """The next text that is no beat."""
-    async with asyncio.timeout(seconds):
-        while (text := str(await viewer.recv())) == BEAT.text:
-            pass
-    return text
+    return str(await asyncio.wait_for(viewer.recv(), seconds))
 
 
 async def buy(shop: str, sku: str) -> dict[str, Any]:
@@ -81,14 +77,17 @@ async def test_nothing_is_sent_while_nothing_changes(shop: str, publish: Publish
             await banner(viewer, 0.6)
 
 
-async def test_a_beat_says_that_nothing_is_new(shop: str, publish: Publish) -> None:
-    """A page that hears neither news nor beats knows that its socket is dead."""
+async def test_a_beat_says_that_nothing_is_new_to_who_asked_for_it(shop: str, publish: Publish) -> None:
+    """A page that hears neither news nor beats knows that its socket is dead; other clients hear of changes only."""
     sale = await publish()
     await follows(shop, sale)
-    async with watch(shop, sale.sku) as viewer:
+    async with watch(shop, sale.sku, query="?lang=en&beat=1") as viewer, watch(shop, sale.sku) as other:
         await banner(viewer)
+        await banner(other)
         for _ in range(2):
             assert await asyncio.wait_for(viewer.recv(), BEAT_SECONDS + 1) == BEAT.text
+        with pytest.raises(TimeoutError):
+            await banner(other, 0.1)
 
 
 async def test_a_page_of_another_site_is_refused(shop: str, publish: Publish) -> None:

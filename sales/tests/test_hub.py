@@ -21,13 +21,14 @@ class Screen:
     One that `takes_frames` is reached by a server that can push.
     """
 
-    def __init__(self, takes_frames: bool = False) -> None:
+    def __init__(self, takes_frames: bool = False, hears_beats: bool = False) -> None:
         self.texts: list[str] = []
         self.frames: list[bytes] = []
         self.closed_with: list[int] = []
         self.reads = asyncio.Event()
         self.reads.set()
-        self.viewer = Viewer(self._send, self._close, self._push if takes_frames else None)
+        push = self._push if takes_frames else None
+        self.viewer = Viewer(self._send, self._close, push, hears_beats=hears_beats)
 
     async def _send(self, text: str) -> None:
         self.texts.append(text)
@@ -56,8 +57,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> float:
     return 0.1
 
 
-def watching(hub: Hub, sale_id: str = "a", takes_frames: bool = False) -> Screen:
-    screen = Screen(takes_frames)
+def watching(hub: Hub, sale_id: str = "a", takes_frames: bool = False, hears_beats: bool = False) -> Screen:
+    screen = Screen(takes_frames, hears_beats)
     hub.join(sale_id, screen.viewer)
     return screen
 
@@ -410,7 +411,7 @@ async def test_closing_ends_a_round(hub: Hub, small_rounds: int) -> None:
 
 
 async def test_who_was_told_nothing_for_a_while_gets_a_beat(hub: Hub, brief: float) -> None:
-    framed, plain = watching(hub, takes_frames=True), watching(hub)
+    framed, plain = watching(hub, takes_frames=True, hears_beats=True), watching(hub, hears_beats=True)
     hub.reassure()
     await turns()
     assert (framed.frames, plain.texts) == ([], []), "they have only just come"
@@ -423,8 +424,16 @@ async def test_who_was_told_nothing_for_a_while_gets_a_beat(hub: Hub, brief: flo
     assert plain.texts == [BEAT.text] * 2
 
 
+async def test_who_did_not_ask_for_beats_gets_none(hub: Hub, brief: float) -> None:
+    framed, plain = watching(hub, takes_frames=True), watching(hub)
+    await asyncio.sleep(brief)
+    hub.reassure()
+    await turns()
+    assert (framed.frames, plain.texts) == ([], [])
+
+
 async def test_news_takes_the_place_of_a_beat(hub: Hub, brief: float) -> None:
-    screen = watching(hub)
+    screen = watching(hub, hears_beats=True)
     for text in ("1", "2"):
         await asyncio.sleep(brief)
         hub.publish("a", just(text))
@@ -435,7 +444,7 @@ async def test_news_takes_the_place_of_a_beat(hub: Hub, brief: float) -> None:
 
 async def test_a_beat_keeps_nobody_from_the_news(hub: Hub, brief: float) -> None:
     """Neither one that is on its way, nor one that was the last thing said."""
-    screen = watching(hub)
+    screen = watching(hub, hears_beats=True)
     screen.reads.clear()
     await asyncio.sleep(brief)
     hub.reassure()
@@ -452,7 +461,7 @@ async def test_a_beat_keeps_nobody_from_the_news(hub: Hub, brief: float) -> None
 
 
 async def test_whoever_is_busy_gets_no_beat(hub: Hub, brief: float) -> None:
-    screen = watching(hub)
+    screen = watching(hub, hears_beats=True)
     screen.reads.clear()
     hub.publish("a", just("1"))
     await turns()
@@ -467,7 +476,7 @@ async def test_whoever_is_busy_gets_no_beat(hub: Hub, brief: float) -> None:
 
 async def test_beats_to_a_crowd_give_way_to_others(hub: Hub, brief: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sales.hub, "AT_ONCE", 2)
-    crowd = [watching(hub, takes_frames=True) for _ in range(5)]
+    crowd = [watching(hub, takes_frames=True, hears_beats=True) for _ in range(5)]
     await asyncio.sleep(brief)
     hub.reassure()
     await asyncio.sleep(0)

@@ -109,7 +109,7 @@ async def test_a_page_shows_the_product_and_where_to_buy(client: httpx.AsyncClie
     for essential in ("Brass lamp", "Warm light.", "€129.00", "https://images.example/lamp.jpg", "Up to 3 per shopper"):
         assert essential in html
     assert html.count('id="banner"') == html.count('id="me"') == 1
-    assert f'ws-connect="/ws/sales/{sale.sku}/?lang=en"' in html
+    assert f'ws-connect="/ws/sales/{sale.sku}/?lang=en&amp;beat=1"' in html
     assert f'hx-get="/sales/{sale.sku}/me?lang=en"' in html
     # Without JavaScript the viewer's own panel is a link away.
     assert f'href="/sales/{sale.sku}/me"' in html

@@ -48,10 +48,13 @@
 
   document.addEventListener("submit", refuse, true);
   document.addEventListener("htmx:beforeSwap", (event) => {
-    const { requestConfig, shouldSwap, xhr } = event.detail;
-    if (!shouldSwap || !requestConfig.elt.matches("form[data-buy]")) return;
-    kept = xhr.status === 503 ? requestConfig.elt.elements.attempt.value : "";
-    if (xhr.status < 300) answeredAt = performance.now();
+    const { requestConfig, shouldSwap, target, xhr } = event.detail;
+    if (!shouldSwap || target.id !== "me") return;
+    // Also where the order comes by itself, after the answer to the click was lost.
+    if (xhr.responseText.includes('data-state="order"')) answeredAt = performance.now();
+    if (requestConfig.elt.matches("form[data-buy]")) {
+      kept = xhr.status === 503 ? requestConfig.elt.elements.attempt.value : "";
+    }
   });
   document.addEventListener("htmx:load", keepInStep);
   keepInStep();

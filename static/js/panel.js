@@ -5,9 +5,11 @@
 
   const RETRY_MS = 1_500;
   const RETRY_MAX_MS = 15_000;
+  const LOOKS = 8; // after something that got no answer: it may still come to be
   const sentAt = new WeakMap(); // by request
   let postedAt = -Infinity; // the last thing that the viewer did
   let retries = 0;
+  let looks = 0; // left
   let timer;
   let before = { state: null, hadFocus: false }; // the panel that the next one replaces
 
@@ -27,6 +29,12 @@
     htmx.ajax("GET", address, { source: me(), target: me(), swap: "outerHTML" }).catch(() => {});
   }
 
+  function askAgain() {
+    looks = Math.max(0, looks - 1);
+    clearTimeout(timer);
+    timer = setTimeout(ask, Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** retries++) * (0.5 + Math.random()));
+  }
+
   // An answer without a panel (a gateway's error page, a rate limiter's) leaves the form and its attempt as they are.
   function judge(event) {
     if (!isForMe(event)) return;
@@ -41,9 +49,12 @@
     }
     retries = 0;
     clearTimeout(timer);
+    if (!isAsked) looks = 0;
     // What was asked before the viewer did something is old; what says the same leaves alone what is being read or typed.
-    if (isAsked && (sentAt.get(xhr) < postedAt || gist(panel) === gist(me()))) event.detail.shouldSwap = false;
-    else before = { state: me().dataset.state, hadFocus: me().contains(document.activeElement) };
+    if (isAsked && (sentAt.get(xhr) < postedAt || gist(panel) === gist(me()))) {
+      event.detail.shouldSwap = false;
+      if (looks > 0) askAgain();
+    } else before = { state: me().dataset.state, hadFocus: me().contains(document.activeElement) };
   }
 
   // A gateway says it in every language it knows; ours, or nothing.
@@ -54,10 +65,9 @@
   }
 
   function tellFailure({ elt, verb }, words) {
-    if (verb === "get" && elt.dataset.state !== "pending") {
-      clearTimeout(timer);
-      timer = setTimeout(ask, Math.min(RETRY_MAX_MS, RETRY_MS * 2 ** retries++) * (0.5 + Math.random()));
-    }
+    // Whether what the viewer did got through is for the panel to say: it may have, and only its answer was lost.
+    if (verb === "post") looks = LOOKS;
+    if (elt.dataset.state !== "pending") askAgain();
     if (!elt.dataset.failed) return;
     elt.classList.remove("panel-waiting"); // the words and the way without scripts are to be seen now
     const note = elt.querySelector("[data-note]") ?? document.createElement("p");

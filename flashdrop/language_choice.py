@@ -35,7 +35,7 @@ async def choose_language(request: HttpRequest) -> HttpResponseBase:
 def _came_from(request: HttpRequest) -> str:
     """The page of ours that the form stood on, without the language it was asked in; the front page where none is told.
 
-    The form says so itself where its page sends no referrer. A path alone: whoever wrote it, the way stays in this shop.
+    The form says so itself where its page sends no referrer. A path alone: whoever wrote it, the way stays in here.
     """
     told = request.POST.get("next", "")
     try:

@@ -77,9 +77,7 @@ def visit(stage: Stage, state: State, language: str) -> Any:
 async def draw(page: Any, name: str, size: dict[str, int]) -> None:
     await page.set_viewport_size(size)
     picture = Image.open(io.BytesIO(await page.screenshot(full_page=True))).convert("RGB")
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(
-        PICTURES / f"{name}.png", optimize=True
-    )
+    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(PICTURES / f"{name}.png", optimize=True)
 
 
 def told() -> str:

@@ -284,6 +284,14 @@ def processes() -> Iterator[Processes]:
 
 
 @pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """Django's tables in a file, as in a shop: SQLite in memory refuses who comes second instead of letting them wait."""
+    from django.db import connections
+
+    connections["default"].settings_dict["TEST"]["NAME"] = str(FOLDER / "tests.sqlite3")
+
+
+@pytest.fixture(scope="session")
 def migrated(stores: Stores) -> None:
     """Django's tables, in the file that the real processes use."""
     subprocess.run([sys.executable, str(BASE_DIR / "manage.py"), "migrate", "--verbosity", "0"], check=True)

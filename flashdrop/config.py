@@ -24,7 +24,7 @@ __all__ = ["BASE_DIR", "SHOP_ENV", "Config", "ConfigError", "config", "given", "
 BASE_DIR = Path(__file__).resolve().parent.parent
 SHOP_ENV = "shop.env"
 # First parts of the shop's own addresses, and of what stands beside it: the admin's may be none of them.
-TAKEN_PATHS = ("api", "healthz", "metrics", "orders", "readyz", "sales", "session", "static", "ws")
+TAKEN_PATHS = ("api", "healthz", "language", "metrics", "orders", "readyz", "sales", "session", "static", "ws")
 ONE_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:@/\[\]]+)(:\d{1,5})?")
 
 

@@ -42,4 +42,5 @@ fi
 kept=$(grep -v "^sentinel auth-pass " "$file")
 printf '%s\nsentinel auth-pass %s %s\n' "$kept" "$service" "$password" >"$file.new"
 mv "$file.new" "$file"
-exec redis-sentinel "$file"
+# The same program under another name; not every system has that name.
+exec redis-server "$file" --sentinel

@@ -285,7 +285,7 @@ def processes() -> Iterator[Processes]:
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings() -> None:
-    """Django's tables in a file, as in a shop: SQLite in memory refuses who comes second instead of letting them wait."""
+    """Django's tables in a file, as in a shop: SQLite in memory refuses who comes second, and doesn't let them wait."""
     from django.db import connections
 
     connections["default"].settings_dict["TEST"]["NAME"] = str(FOLDER / "tests.sqlite3")

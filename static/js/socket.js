@@ -6,6 +6,7 @@
   const BEAT = "<!--beat-->";
   const SILENCE_MS = 5_000;
   const SPREAD_MS = 1_000;
+  const LATE_MS = 500; // a page that was itself held up for this long has not listened
   const OPENING_MS = 10_000;
   const [RETRY_MS, RETRY_MAX_MS] = [2_000, 10_000];
   const NEVER = 2 ** 31 - 1;
@@ -46,10 +47,13 @@
   function listen() {
     clearTimeout(silence);
     // Not all in the same instant, should it be the server that stands still.
+    const due = performance.now() + SILENCE_MS + Math.random() * SPREAD_MS;
     silence = setTimeout(() => {
+      // What came meanwhile may stand in the queue behind this very call.
+      if (performance.now() - due > LATE_MS) return listen();
       set(false, SILENCE_MS);
       replaceLater();
-    }, SILENCE_MS + Math.random() * SPREAD_MS);
+    }, due - performance.now());
   }
 
   function heard() {

@@ -1,8 +1,8 @@
 """Static files that are several in the source and one on the wire.
 
 A phone far away pays for each file with a round trip and with the answer's headers; whoever changes the code wants one
-behaviour a file. So pages name a bundle, and this finder makes it, wherever static files are looked for. What is vendored
-stays apart: it changes less often, and browsers keep it.
+behaviour a file. So pages name a bundle, and this finder makes it, wherever static files are looked for. What is
+vendored stays apart: it changes less often, and browsers keep it.
 """
 
 from __future__ import annotations

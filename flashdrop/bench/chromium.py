@@ -37,6 +37,9 @@ NICENESS = 10
 OVER_THE_NETWORK = {"http", "https", "ws", "wss"}
 # Chromium's own line for every 4xx. To a purchase it is an answer: sold out, not yet, already bought.
 REFUSED = re.compile(r"Failed to load resource: the server responded with a status of 4\d\d\b")
+# What htmx and its extension log of a request or a socket that was given up. The page says so and tries again: on a
+# machine with more browsers than processors it is the machine's doing, and counted by itself.
+GIVEN_UP = re.compile(r"htmx:(?:timeout|sendError|afterRequest), |\[object Event\]$")
 PURCHASE = re.compile(r"/sales/[^/]+/orders")
 
 
@@ -109,6 +112,8 @@ class Watch:
     def __init__(self, page: Page, url: str) -> None:
         self.errors: list[str] = []
         """What scripts threw or the console shows as an error; documented refusals of a purchase are not among them."""
+        self.given_up: list[str] = []
+        """What the console shows of requests and sockets that got no answer in time."""
         self.foreign: list[str] = []
         """Addresses at other origins that the page asked for."""
         self.sockets = 0
@@ -124,8 +129,9 @@ class Watch:
         page.on("websocket", lambda socket: self._on_socket(socket.url))
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        if message.type == "error" and not is_refusal(message.text, message.location["url"]):
-            self.errors.append(message.text)
+        if message.type != "error" or is_refusal(message.text, message.location["url"]):
+            return
+        (self.given_up if GIVEN_UP.match(message.text) else self.errors).append(message.text)
 
     def _on_request(self, request: Request) -> None:
         self._note_origin(request.url)

@@ -233,6 +233,14 @@ def _rows(crowd: Crowd) -> list[Row]:
                 for error in one.watch.errors + ["the buy button is covered"] * one.seen["covered"]
             ],
         ),
+        Row(
+            "requests and sockets of the crowd that got no answer in time, and were tried again",
+            (float(sum(text.startswith("htmx:timeout") for one in people for text in one.watch.given_up)),),
+            "",
+            notes=(
+                f"lines in the consoles: {_listed(Counter(text for one in people for text in one.watch.given_up))}",
+            ),
+        ),
         none_row("requests of the crowd to other origins", [one for person in people for one in person.watch.foreign]),
         Row(
             "layout shift when a sale opens, until the button is pressed, the worst browser",

@@ -3,7 +3,7 @@
   "use strict";
 
   const NUDGE_MAX_MS = 5_000;
-  const PUSH_MS = 400; // a live socket brings the news by itself; thousands of pages must not ask all at once
+  const PUSH_MS = 1_500; // a live socket brings the news by itself; thousands of pages must not ask all at once
   const DUE_TICK_MS = 250;
   // Digits as the server writes them, in every language.
   const LOCALE = `${document.documentElement.lang}-u-nu-latn`;

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -39,8 +40,11 @@ class Front:
         return client_of(self.url, **options)
 
     def log(self) -> list[dict[str, Any]]:
-        """What the access log says."""
-        return [json.loads(line) for line in (self.prefix / "logs/access.log").read_text().splitlines()]
+        """What the access log says: something, since nginx writes a line only once it has sent the answer."""
+        deadline = time.monotonic() + 2
+        while not (text := (self.prefix / "logs/access.log").read_text()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return [json.loads(line) for line in text.splitlines()]
 
     def error_log(self) -> str:
         return (self.prefix / "logs/error.log").read_text()

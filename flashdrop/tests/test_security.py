@@ -104,7 +104,7 @@ class SecureShop:
     @cached_property
     def static_file(self) -> str:
         with self.client() as client:
-            found = re.search(r"/static/css/base\.\w+\.css", client.get("/").text)
+            found = re.search(r"/static/css/shop\.\w+\.css", client.get("/").text)
         assert found
         return found[0]
 

@@ -79,9 +79,13 @@ def without_date(reply: Reply) -> Reply:
 
 async def same_as_lean(line: Line, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> Reply:
     """The wire's answer, which is the lean door's too."""
-    by_wire = await line.ask(method, path, headers, body)
     address, _, query = path.partition("?")
-    by_lean = await ask("lean", method, address, body, headers, query=query.encode())
+    # The board may change between the two; it does not between three pairs in a row.
+    for _ in range(3 if method == "GET" else 1):
+        by_wire = await line.ask(method, path, headers, body)
+        by_lean = await ask("lean", method, address, body, headers, query=query.encode())
+        if method == "GET" and compared(without_date(by_wire)) == compared(by_lean):
+            return by_wire
     if method == "HEAD":
         by_lean.body = b""
         assert without_date(by_wire).status == by_lean.status

@@ -25,7 +25,7 @@ async def choose_language(request: HttpRequest) -> HttpResponseBase:
         return plain_error(request, 400, "VALIDATION_ERROR", _("This shop does not speak that language."))
     response: HttpResponse = HttpResponseRedirect(_came_from(request), status=303)
     response.headers["Cache-Control"] = "private, no-store"
-    # Nothing hangs on it, and a page that is the same for all must not be told apart by it more than needs be.
+    # Not signed: nothing hangs on it.
     response.set_cookie(
         COOKIE, language, max_age=COOKIE_MAX_AGE_SECONDS, samesite="Lax", httponly=True, secure=request.is_secure()
     )

@@ -179,12 +179,14 @@ class Hub:
     def publish(self, sale_id: str, text_in: Callable[[str], str]) -> None:
         """Offer every viewer of the sale `text_in(their language)`; returns without waiting for any of them."""
         self._news[sale_id] = Bulletin(text_in)
-        self._told_at[sale_id] = time.monotonic()
+        # Until all were offered it: after news that can't be rendered a beat would not be true.
+        self._told_at[sale_id] = float("inf")
         if sale_id in self._rounds:
             return
         viewers = list(self._viewers.get(sale_id, ()))
         if len(viewers) <= AT_ONCE:
             self._offer(sale_id, viewers)
+            self._told_at[sale_id] = time.monotonic()
             return
         self._rounds[sale_id] = asyncio.get_running_loop().create_task(self._make_rounds(sale_id))
 
@@ -208,6 +210,7 @@ class Hub:
                 for start in range(0, len(viewers), AT_ONCE):
                     self._offer(sale_id, viewers[start : start + AT_ONCE])
                     await asyncio.sleep(0)
+            self._told_at[sale_id] = time.monotonic()
         finally:
             del self._rounds[sale_id]
 

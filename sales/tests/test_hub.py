@@ -432,6 +432,24 @@ async def test_who_did_not_ask_for_beats_gets_none(hub: Hub, brief: float) -> No
     assert (framed.frames, plain.texts) == ([], [])
 
 
+async def test_after_news_that_cannot_be_rendered_no_beat_says_that_all_holds(hub: Hub, brief: float) -> None:
+    def broken(language: str) -> str:
+        raise ValueError("no such template")
+
+    screen = watching(hub, hears_beats=True)
+    with pytest.raises(ValueError, match="no such template"):
+        hub.publish("a", broken)
+    await asyncio.sleep(2 * brief)
+    hub.reassure()
+    await turns()
+    assert screen.texts == []
+    hub.publish("a", just("1"))
+    await asyncio.sleep(2 * brief)
+    hub.reassure()
+    await turns()
+    assert screen.texts == ["1", BEAT.text]
+
+
 async def test_news_takes_the_place_of_a_beat(hub: Hub, brief: float) -> None:
     screen = watching(hub, hears_beats=True)
     for text in ("1", "2"):

@@ -20,6 +20,7 @@ from django.utils.translation import gettext_noop as _
 from flashdrop.config import config
 from flashdrop.headers import header_text
 from flashdrop.signing import QuickSigner
+from orders.names import compared, shown
 
 # With the prefix a browser takes it from this very host and by TLS only: no neighbour under the same domain plants one.
 COOKIE = "__Host-flashdrop_shopper" if config.https_only else "flashdrop_shopper"
@@ -63,34 +64,29 @@ def sign_in_guest() -> Shopper:
 
 
 def check_identifier(identifier: object) -> str:
-    """The identifier without the white space around it.
+    """The identifier as it is shown: without white space around it, and without what can't be seen.
 
     Raises:
         InvalidIdentifier: see `sign_in`.
     """
     if not isinstance(identifier, str):
         raise InvalidIdentifier(_("Give a name, an e-mail address or a member number as text."))
-    name = identifier.strip()
-    if not name:
+    typed = identifier.strip()
+    if not typed:
         raise InvalidIdentifier(_("Please enter a name, an e-mail address or a member number."))
-    if len(name) > MAX_IDENTIFIER_LENGTH:
+    if len(typed) > MAX_IDENTIFIER_LENGTH:
         raise InvalidIdentifier(_("Please use at most 255 characters."))
-    categories = {unicodedata.category(char) for char in name}
-    # Control, surrogate, private-use and unassigned characters; format characters (Cf) may join letters and stay.
-    if categories & {"Cc", "Cs", "Co", "Cn"}:
+    # Control, surrogate, private-use and unassigned characters.
+    if {unicodedata.category(char) for char in typed} & {"Cc", "Cs", "Co", "Cn"}:
         raise InvalidIdentifier(_("Please leave out control characters."))
-    if categories <= {"Cf", "Zs", "Zl", "Zp"}:
+    if not compared(typed):
         raise InvalidIdentifier(_("Please enter something that can be seen."))
-    return name
+    return shown(typed)
 
 
 def shopper_id(identifier: str) -> str:
-    """The same id for every spelling: width, case, white space and what can't be seen don't count. Keyed, so that
-    nobody else can compute it.
-    """
-    visible = "".join(char for char in identifier if unicodedata.category(char) != "Cf")
-    normalised = " ".join(unicodedata.normalize("NFKC", visible).casefold().split())
-    return hashlib.blake2b(normalised.encode(), key=_id_key(), digest_size=12).hexdigest()
+    """The same id for every spelling (`orders/names.py`). Keyed, so that nobody else can compute it."""
+    return hashlib.blake2b(compared(identifier).encode(), key=_id_key(), digest_size=12).hexdigest()
 
 
 def cookie_value(shopper: Shopper) -> str:

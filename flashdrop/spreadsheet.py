@@ -29,11 +29,11 @@ _SKIPPED = '\\s"\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff'
 _SIGNS = "=+\\-@\u207a\u207b\u208a\u208b\u207c\u208c\u2212\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20"
 _MONTH = "(?:jan|feb|mar|mär|mrz|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez)[a-zä]*+"
 _NUMBER = f"(?=[^\\n]*\\d)(?:[\\d\\s.,:/+\\-%()$£¥€'\u2019]|(?<=[\\d.,])e(?=[\\d+\\-])|{_MONTH}|[ap]m)+\\Z"
-# The start of a cell, in our file or in one that is cut at another separator; the apostrophes that stand there already
-# count too, so that every text has a writing of its own.
+# The start of a cell, in our file or in one that is cut at another separator.
 _START = "(^|[,;|\t])"
-_NEEDS_MARK = re.compile(f"{_START}(?=[{_SKIPPED}']*[{_SIGNS}])|^(?='*{_NUMBER})", re.IGNORECASE)
-_MARK = re.compile(f"{_START}'(?=[{_SKIPPED}']*[{_SIGNS}])|^'(?='*{_NUMBER})", re.IGNORECASE)
+# Also what begins with an apostrophe: a spreadsheet may take the first one for its own sign.
+_NEEDS_MARK = re.compile(f"^(?=')|{_START}(?=[{_SKIPPED}']*[{_SIGNS}])|^(?={_NUMBER})", re.IGNORECASE)
+_MARK = re.compile(f"^'(?=')|{_START}'(?=[{_SKIPPED}']*[{_SIGNS}])|^'(?={_NUMBER})", re.IGNORECASE)
 
 
 class Plain(str):

@@ -1,17 +1,11 @@
 """Orders as files: CSV for spreadsheets, JSON and JSON lines for programs.
 
 Nothing here reads anything: records in, bytes out, a few at a time, so that a file may be longer than memory.
-
-A spreadsheet takes a cell that begins with `=`, `+`, `-` or `@` for a formula and runs it, and people choose their own
-names. Such a text gets an apostrophe in front, which spreadsheets read as "this is text". One that opens a file with
-another separator than ours sees cells begin in the middle of ours, so what follows a separator is treated the same.
+`flashdrop.spreadsheet` writes the tables, so that a spreadsheet neither runs a name nor takes an id for a number.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +17,8 @@ from typing import Any
 import orjson
 from babel.numbers import get_currency_precision
 
+from flashdrop import spreadsheet
+from flashdrop.spreadsheet import Plain
 from orders.ledger_desk import OrderRecord, OrderState, Wanted
 
 COLUMNS = (
@@ -45,12 +41,6 @@ COLUMNS = (
     "given_up_at",
     "history",
 )
-# Without it, Excel takes the file for one in its own country's encoding.
-BYTE_ORDER_MARK = "\ufeff"
-# Line breaks too: what reads a file line by line must not find half an order.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
-# Full-width forms of the four as well: some spreadsheets take them for the narrow ones.
-_FORMULA = re.compile("(^|[,;|])([\\s\"'\ufeff\u200b]*)(?=[=+\\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 class Format(StrEnum):
@@ -86,7 +76,7 @@ class Export:
 def head(export: Export) -> bytes:
     """What stands before the first order."""
     if export.form is Format.CSV:
-        return (BYTE_ORDER_MARK + _lines([COLUMNS])).encode()
+        return (spreadsheet.BYTE_ORDER_MARK + spreadsheet.lines([COLUMNS])).encode()
     if export.form is Format.NDJSON:
         return b""
     wanted = export.wanted
@@ -101,7 +91,7 @@ def head(export: Export) -> bytes:
 def rows(export: Export, records: Iterable[OrderRecord], *, is_first: bool) -> bytes:
     """Some orders; `is_first` when nothing but the head stands before them."""
     if export.form is Format.CSV:
-        return _lines(_cells(record, export.product) for record in records).encode()
+        return spreadsheet.lines(_cells(record, export.product) for record in records).encode()
     found = [orjson.dumps(_fields(record)) for record in records]
     if export.form is Format.NDJSON:
         return b"".join(line + b"\n" for line in found)
@@ -116,36 +106,28 @@ def tail(export: Export, count: int) -> bytes:
     return end + b"\n" if export.form is Format.NDJSON else b"\n]," + end[1:] + b"\n"
 
 
-def harmless(text: str) -> str:
-    """`text` on one line, and not a formula to any spreadsheet."""
-    if text.isalnum():
-        return text
-    text = _CONTROLS.sub(" ", text)
-    return _FORMULA.sub(r"\1'\2", text)
-
-
 def _cells(record: OrderRecord, product: str) -> tuple[Any, ...]:
     order = record.order
     total_minor = order.price_minor * order.quantity
     return (
-        harmless(order.id),
-        harmless(order.sku),
-        harmless(product),
+        order.id,
+        order.sku,
+        product,
         record.state.value,
-        " ".join(map(str, record.units)),
+        Plain(" ".join(map(str, record.units))),
         order.quantity,
         _major(order.price_minor, order.currency),
         _major(total_minor, order.currency),
         order.currency,
         order.price_minor,
         total_minor,
-        harmless(order.shopper_id),
-        harmless(order.shopper_name),
-        _time(order.reserved_at) or "",
-        _time(_confirmed_at(record)) or "",
-        _time(record.fulfilled_at) or "",
-        _time(record.given_up_at) or "",
-        harmless(" | ".join(f"{_time(one.at)} {one.what} by {one.by}: {one.reason}" for one in record.events)),
+        order.shopper_id,
+        order.shopper_name,
+        Plain(_time(order.reserved_at) or ""),
+        Plain(_time(_confirmed_at(record)) or ""),
+        Plain(_time(record.fulfilled_at) or ""),
+        Plain(_time(record.given_up_at) or ""),
+        " | ".join(f"{_time(one.at)} {one.what} by {one.by}: {one.reason}" for one in record.events),
     )
 
 
@@ -174,13 +156,6 @@ def _fields(record: OrderRecord) -> dict[str, Any]:
     }
 
 
-def _lines(found: Iterable[Iterable[Any]]) -> str:
-    """RFC 4180; texts are quoted, numbers are not."""
-    text = io.StringIO(newline="")
-    csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n").writerows(found)
-    return text.getvalue()
-
-
 def _confirmed_at(record: OrderRecord) -> datetime | None:
     """None for an order that the ledger never took: it has one that was given up in its place."""
     return None if record.state is OrderState.RELEASED else record.order.created_at
@@ -196,7 +171,7 @@ def _major(amount_minor: int, currency: str) -> Decimal:
 
 
 _CONTENT_TYPES = {
-    Format.CSV: "text/csv; charset=utf-8; header=present",
+    Format.CSV: spreadsheet.CONTENT_TYPE,
     Format.JSON: "application/json",
     Format.NDJSON: "application/x-ndjson",
 }

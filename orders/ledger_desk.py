@@ -115,11 +115,19 @@ async def read_all(order_ids: Sequence[str]) -> dict[str, OrderRecord]:
 
 
 @timed("mongodb")
-async def held_by(sale_id: str, *, shopper_ids: Sequence[str] = (), units: Sequence[int] = ()) -> list[OrderRecord]:
-    """What these shoppers hold in a sale, and the orders that hold these units."""
-    theirs = {"sale": sale_id, "shopper": {"$in": list(shopper_ids)}, "slots": {"$exists": True}}
-    cursor = orders_collection().find({"$or": [theirs, {"sale": sale_id, "units": {"$in": list(units)}}]})
+async def held_by(sale_id: str, units: Sequence[int]) -> list[OrderRecord]:
+    """The orders that hold these units of a sale."""
+    cursor = orders_collection().find({"sale": sale_id, "units": {"$in": list(units)}})
     return [record_of(document) async for document in cursor]
+
+
+@timed("mongodb")
+async def of_shoppers(sale_id: str | None, shopper_ids: Sequence[str]) -> list[OrderRecord]:
+    """All orders of these shoppers in one sale, or in all, given up ones too."""
+    theirs: Document = {"shopper": {"$in": list(shopper_ids)}} | ({"sale": sale_id} if sale_id else {})
+    # What is held and what was given up have indexes of their own.
+    ways = [theirs | {name: {"$exists": True}} for name in ("slots", "given_up_at")]
+    return [record_of(document) async for document in orders_collection().find({"$or": ways})]
 
 
 async def every(wanted: Wanted) -> AsyncGenerator[OrderRecord, None]:

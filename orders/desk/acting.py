@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import messages
@@ -49,16 +50,29 @@ def checked_reason(deed: Deed, text: str) -> tuple[str, str]:
     return reason, REASON_LONG if len(reason) > REASON_MAX else ""
 
 
-def note(request: HttpRequest, sale: Sale | None, deed: Deed, order_ids: list[str], reason: str) -> None:
-    """Write into the sale's log what was done; each order keeps its own history besides."""
-    if sale is None or not order_ids:
+def note(
+    request: HttpRequest, sale: Sale | None, deed: Deed, outcomes: Sequence[Outcome], reason: str, *, run: str = ""
+) -> None:
+    """Write into the sale's log what was done; each order keeps its own history besides. `run` ties the steps of one
+    list together.
+    """
+    done = [outcome.record for outcome in outcomes if outcome.record is not None]
+    if sale is None or not done:
         return
-    if len(order_ids) == 1:
-        label = f"Order {order_ids[0]}"
+    if not run:
+        label = f"Order {done[0].order.id}"
         change = journal.Change(label, STATE_WORDS[deed.needs], STATE_WORDS[deed.leaves])
         journal.note(request.user, sale, f"{capital(deed.done)} an order", [change], reason)
-    else:
-        journal.note(request.user, sale, f"{capital(deed.done)} {len(order_ids):,} orders", [], reason)
+        return
+    tally = journal.Tally(
+        run,
+        capital(deed.done),
+        orders=len(done),
+        units=sum(record.order.quantity for record in done),
+        amount_minor=sum(record.order.quantity * record.order.price_minor for record in done),
+        currency=done[0].order.currency,
+    )
+    journal.note(request.user, sale, tally.words, [], reason, tally=tally)
 
 
 STATE_WORDS = {OrderState.OPEN: "open", OrderState.FULFILLED: "fulfilled", OrderState.CANCELLED: "cancelled"}
@@ -93,7 +107,7 @@ def _tell(request: HttpRequest, deed: Deed, outcome: Outcome, sale: Sale | None,
     if not outcome.is_done:
         messages.warning(request, f"Not {deed.done}: this order is {outcome.why}.")
         return
-    note(request, sale, deed, [outcome.order_id], reason)
+    note(request, sale, deed, [outcome], reason)
     assert outcome.record is not None
     if deed is CANCEL:
         text = f"The order is cancelled. {went_back(outcome.record.returned_units, [sale] if sale else [])}"

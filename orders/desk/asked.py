@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from flashdrop.envelope import from_ms, to_ms
-from orders.desk.finding import Kind, NotUnderstood, Reading, readings
+from orders.desk.finding import NotUnderstood, Reading, Understood, understand
 from orders.desk.words import PENDING
 from orders.ledger_desk import OrderState, Place, Wanted
 
@@ -25,6 +25,9 @@ class Asked:
     state: OrderState | None
     is_pending_only: bool
     readings: list[Reading]
+    """The ways to understand the term; one, once it has been chosen."""
+    all_readings: list[Reading]
+    hint: str
     since: datetime | None
     until: datetime | None
     problem: str
@@ -58,18 +61,19 @@ class Asked:
 def asked(fields: Mapping[str, str], sale_id: str | None) -> Asked:
     """What a form's fields ask for, in one sale or in all of them."""
     texts = {name: fields.get(name, "").strip() for name in FIELDS}
-    problem, found = "", list[Reading]()
+    problem, found = "", Understood()
     try:
-        found = readings(texts["q"], in_sale=sale_id is not None)
+        found = understand(texts["q"], in_sale=sale_id is not None)
         since, until = _time(texts["since"]), _time(texts["until"])
     except NotUnderstood as error:
         problem, since, until = str(error), None, None
     if since and until and until <= since:
         problem = "The search would end before it begins. Choose a later end."
-    if texts["as"] in [kind.value for kind in Kind]:
-        found = [reading for reading in found if reading.kind == texts["as"]] or found
+    every = list(found.readings)
+    chosen = [reading for reading in every if reading.key == texts["as"]] or every
     state = next((state for state in OrderState if state.value == texts["state"]), None)
-    return Asked(texts, sale_id, state, texts["state"] == PENDING, found, since, until, problem)
+    is_pending_only = texts["state"] == PENDING
+    return Asked(texts, sale_id, state, is_pending_only, chosen, every, found.hint, since, until, problem)
 
 
 def place_text(place: Place) -> str:

@@ -85,14 +85,15 @@ async def do_all(deed: Deed, order_ids: Sequence[str], by: str, reason: str, sin
                 outcome = await do(deed, order_id, by, reason)
             except PyMongoError:
                 return Outcome(order_id, False, is_known=False)
-        if outcome.is_done or not _was_ours(deed, outcome.record, by, reason, since):
+        if outcome.is_done or not was_ours(deed, outcome.record, by, reason, since):
             return outcome
         return Outcome(order_id, True, outcome.record, is_repeat=True)
 
     return list(await asyncio.gather(*map(one, order_ids)))
 
 
-def _was_ours(deed: Deed, record: OrderRecord | None, by: str, reason: str, since: datetime) -> bool:
+def was_ours(deed: Deed, record: OrderRecord | None, by: str, reason: str, since: datetime) -> bool:
+    """Whether how an order stands is what `by` did to it for this reason since then."""
     if record is None or record.state is not deed.leaves or not record.events:
         return False
     last = record.events[-1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from flashdrop.redis_client import RedisError
 from orders import ledger_desk
 from orders.desk.asked import Asked
-from orders.desk.finding import Reading
+from orders.desk.finding import NotUnderstood, Reading
 from orders.desk.waiting import Waiting, waiting
 from orders.ledger_desk import OrderRecord, OrderState, Place
 
@@ -18,8 +18,8 @@ NOTHING_WAITS = Waiting([], has_more=False)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Orders of the ledger, newest first, with the places to go on from; those being confirmed; and what it was that
-    the term was understood as.
+    """Orders of the ledger, newest first, with the places to go on from; those being confirmed; and what the term was
+    understood as to find them.
     """
 
     records: list[OrderRecord] = field(default_factory=list)
@@ -30,20 +30,19 @@ class Page:
     reading: Reading | None = None
 
 
-async def look(asked: Asked, sale_ids: Sequence[str], after: Place | None = None, before: Place | None = None) -> Page:
+async def look(
+    asked: Asked, sale_ids: Sequence[str], after: Place | None = None, before: Place | None = None
+) -> list[Page]:
     """The page of `asked` after or before a place, else the first; `sale_ids` are those whose gate is asked.
 
-    Each way to understand the term is tried until one finds something.
+    One for each way to understand the term that finds something; an empty one where none does. After or before a place
+    there is one way, the one that was chosen.
 
     Raises:
         pymongo.errors.PyMongoError: the ledger can't be asked; `ExecutionTimeout`: it has too much to read.
     """
-    page = Page()
-    for reading in asked.ways:
-        page = await _look(asked, reading, sale_ids, after, before)
-        if page.records or page.waiting.orders:
-            return page
-    return page
+    pages = [await _look(asked, reading, sale_ids, after, before) for reading in asked.ways]
+    return [page for page in pages if page.records or page.waiting.orders] or pages[:1]
 
 
 async def _look(
@@ -79,12 +78,14 @@ async def look_all(asked: Asked, state: OrderState, count: int) -> list[OrderRec
     """All orders of `asked` that are in `state`, at most `count`, newest first.
 
     Raises:
+        NotUnderstood: the term can be understood in more than one way, and none was chosen.
         pymongo.errors.PyMongoError: see `look`.
     """
-    for reading in asked.ways:
-        if found := await ledger_desk.search(replace(asked.wanted(reading), state=state), count):
-            return found
-    return []
+    if len(asked.ways) > 1:
+        ways = " or ".join(reading.words for reading in asked.readings)
+        raise NotUnderstood(f"“{asked.texts['q']}” can mean {ways}. Search for it, and choose which you mean.")
+    (reading,) = asked.ways
+    return await ledger_desk.search(replace(asked.wanted(reading), state=state), count)
 
 
 def _place(record: OrderRecord) -> Place:

@@ -253,16 +253,19 @@ def _promises_note(found: Report) -> str:
 
 
 def _happenings(found: Report, entries: Iterable[Entry]) -> list[Happening]:
-    """Changes of the sale itself, oldest first. Without who and why: the report may leave the house."""
+    """Changes of the sale itself and what was done to its orders, oldest first. Without why, and without who but for
+    what was done to many orders at once: the report may leave the house.
+    """
     happenings: list[Happening] = []
     marked = 0
     for entry in sorted(entries, key=lambda entry: entry.at):
         spoken = [f"{one.field_label} from {one.before} to {one.after}" for one in entry.changes]
-        if not spoken:
+        if entry.tally is None and not spoken:
             continue
         is_within = bool(found.steps) and found.begins <= entry.at <= found.ends
         marked += is_within
-        happenings.append(Happening(str(marked) if is_within else "", entry.at, f"{entry.action}: {'; '.join(spoken)}"))
+        told = f"{entry.tally.words}, by {entry.by}" if entry.tally else f"{entry.action}: {'; '.join(spoken)}"
+        happenings.append(Happening(str(marked) if is_within else "", entry.at, told))
     return happenings
 
 

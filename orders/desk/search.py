@@ -15,7 +15,7 @@ from flashdrop.mongo_client import PyMongoError
 from orders.desk.asked import Asked, asked, place_of, place_text
 from orders.desk.doors import AWAY, orders_page
 from orders.desk.listing import Page, look
-from orders.desk.words import STATES, record_row, row
+from orders.desk.words import STATES, capital, record_row, row
 from orders.ledger_desk import Place
 from sales import permissions
 from sales.desk.page import frame, may
@@ -48,10 +48,12 @@ def sale_orders(request: HttpRequest, sale: Sale) -> HttpResponseBase:
 def _page(request: HttpRequest, sale: Sale | None) -> HttpResponseBase:
     search = asked(request.GET.dict(), sale.pk if sale else None)
     sales = list(Sale.objects.order_by("-opens_at")[:SALES_OFFERED])
-    found, problem, status = Page(), search.problem, 200
+    found, problem, status = list[Page](), search.problem, 200
     if search.is_enough and not problem:
         gates = [sale.pk] if sale else [other.pk for other in sales if other.version]
         after, before = (place_of(request.GET.get(name, "")) for name in ("after", "before"))
+        if len(search.ways) > 1:  # a place is one in the results of one reading
+            after = before = None
         try:
             found = loops.run(lambda: look(search, gates, after, before))
         except ExecutionTimeout:
@@ -62,10 +64,15 @@ def _page(request: HttpRequest, sale: Sale | None) -> HttpResponseBase:
     return render(request, "desk/orders.html", context, status=status)
 
 
-def _context(request: HttpRequest, search: Asked, found: Page, sale: Sale | None, sales: list[Sale]) -> dict[str, Any]:
+def _context(
+    request: HttpRequest, search: Asked, found: list[Page], sale: Sale | None, sales: list[Sale]
+) -> dict[str, Any]:
     names = {other.pk: other.name for other in sales}
     here = reverse("desk:sale_orders", args=[sale.pk]) if sale else reverse("desk:orders")
-    readings = asked(search.texts | {"as": ""}, search.sale_id).readings
+    groups = [_group(page, search, here, names) for page in found]
+    has_found = any(group["rows"] or group["waiting"] for group in groups)
+    shown = [page.reading for page in found] if has_found else search.readings
+    others = [reading for reading in search.all_readings if reading not in shown]
     return frame(
         request,
         f"Orders of {sale.name}" if sale else "Orders",
@@ -75,18 +82,11 @@ def _context(request: HttpRequest, search: Asked, found: Page, sale: Sale | None
         here=here,
         sales=sales,
         states=STATES,
-        rows=[record_row(record, names.get(record.order.sale_id, "")) for record in found.records],
-        waiting=[row(order, "pending", names.get(order.sale_id, "")) for order in found.waiting.orders],
-        more_waiting=found.waiting.has_more,
-        is_gate_known=found.is_gate_known,
-        reading=found.reading,
-        others=[
-            (other, f"{here}?{search.query(**{'as': other.kind.value})}")
-            for other in readings
-            if other != found.reading
-        ],
-        newer=_address(here, search, before=found.newer),
-        older=_address(here, search, after=found.older),
+        groups=groups if has_found else [],
+        is_gate_known=all(page.is_gate_known for page in found),
+        looked_for=" or ".join(reading.words for reading in search.readings if reading in shown),
+        others=[(other, f"{here}?{search.query(**{'as': other.key})}") for other in others if found],
+        is_chosen=len(search.all_readings) > len(search.readings),
         first=f"{here}?{search.query()}",
         may_act=may(request, permissions.CANCEL_ORDERS) or may(request, permissions.FULFIL_ORDERS),
         everywhere=f"{reverse('desk:orders')}?{search.query()}",
@@ -96,9 +96,26 @@ def _context(request: HttpRequest, search: Asked, found: Page, sale: Sale | None
     )
 
 
-def _address(here: str, search: Asked, **place: Place | None) -> str:
+def _group(page: Page, search: Asked, here: str, names: dict[str, str]) -> dict[str, Any]:
+    """What one way to understand the term has found, with the addresses and fields that keep to it."""
+    key = page.reading.key if page.reading else ""
+    texts = search.texts | {"as": key}
+    return {
+        "reading": page.reading,
+        "title": capital(page.reading.words) if page.reading else "",
+        "texts": texts,
+        "rows": [record_row(record, names.get(record.order.sale_id, "")) for record in page.records],
+        "waiting": [row(order, "pending", names.get(order.sale_id, "")) for order in page.waiting.orders],
+        "more_waiting": page.waiting.has_more,
+        "alone": f"{here}?{search.query(**{'as': key})}",
+        "newer": _address(here, search, key, before=page.newer),
+        "older": _address(here, search, key, after=page.older),
+    }
+
+
+def _address(here: str, search: Asked, key: str, **place: Place | None) -> str:
     ((name, at),) = place.items()
-    return f"{here}?{search.query(**{name: place_text(at)})}" if at else ""
+    return f"{here}?{search.query(**{'as': key, name: place_text(at)})}" if at else ""
 
 
 def _export(request: HttpRequest, sale: Sale | None, search: Asked) -> str:

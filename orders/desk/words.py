@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -92,6 +92,25 @@ def row(order: Order, state: str, sale_name: str = "") -> dict[str, Any]:
 def record_row(record: OrderRecord, sale_name: str = "") -> dict[str, Any]:
     """`row` of an order in the ledger."""
     return row(record.order, record.state.value, sale_name)
+
+
+def picked_row(record: OrderRecord, sale_names: Mapping[str, str], lines: Sequence[str]) -> dict[str, Any]:
+    """What tells one order of many from the others, and the pasted lines that meant it."""
+    order = record.order
+    return {
+        "id": order.id,
+        "lines": lines,
+        "units": ", ".join(f"{number:,}" for number in record.units),
+        "shopper": order.shopper_name,
+        "total": format_minor(order.price_minor * order.quantity, order.currency),
+        "sale_name": sale_names.get(order.sale_id, order.sku),
+    }
+
+
+def named(record: OrderRecord) -> str:
+    """An order in half a sentence: `order 65a…, unit 1 of Ann`; what it gave up is said to be."""
+    held = units(record.units) + ("" if record.order.units else ", given back,")
+    return f"order {record.order.id}, {held} of {record.order.shopper_name}"
 
 
 def history(order: Order, record: OrderRecord | None) -> list[Step]:

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import html
+import io
 import re
 import secrets
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.test import Client
 
 from conftest import shopper
+from flashdrop import spreadsheet
 from flashdrop.redis_client import redis
 from orders import ledger, ledger_desk
 from orders.audit import audit
 from orders.cancelling import cancel
-from orders.desk import bulk, deeds
+from orders.desk import bulk, deeds, runs
 from orders.ledger_desk import OrderState
+from orders.models import BulkRun
 from orders.order import Order
 from orders.receipts import receipt_path
 from orders.tests.conftest import OnSale
-from orders.tests.test_desk_orders import ORDERS, WHY, bought, page_of, post, told
+from orders.tests.test_desk_orders import LIKE_A_UNIT, ORDERS, WHY, bought, page_of, post, seen, told
 from orders.tests.test_ledger import order_of
 from sales import catalogue, stock
 from sales.desk import journal
@@ -53,6 +58,12 @@ async def filled(sale: Sale, count: int) -> list[Order]:
     return orders
 
 
+async def picked(browser: Client, data: dict[str, Any]) -> tuple[str, set[str]]:
+    """What the page that confirms says, and the orders that it would cancel."""
+    text = await told(browser, CONFIRM, data)
+    return text, set(re.findall(r'<td data-label="Order"><a class="order-id" href="/admin/desk/orders/(\w+)/"', text))
+
+
 async def states(orders: list[Order]) -> list[OrderState]:
     found = await ledger_desk.read_all([order.id for order in orders])
     return [found[order.id].state for order in orders]
@@ -74,13 +85,13 @@ async def test_a_selection_is_confirmed_with_its_units_and_then_done(mia: Client
     assert "2 units go on sale again at once" in text and "Left out: 1" in text and "already cancelled by ben" in text
     assert await states(orders[:2]) == [OrderState.OPEN] * 2
     fields = fields_of(text, RUN)
-    assert (fields["total"], fields["back"]) == ("2", page_of(sale))
+    assert set(fields) == {"run"}  # nothing that counts travels
     assert "Please say why" in await told(mia, RUN, fields | {"reason": ""})
     text = await told(mia, RUN, fields | {"reason": WHY})
-    assert "Finished: all 2 gone through." in text
+    assert "Finished: all 2 gone through." in text and f'href="{page_of(sale)}">Back to the orders' in text
     assert await states(orders) == [OrderState.CANCELLED] * 3
     (entry,) = await asyncio.to_thread(journal.entries, sale)
-    assert (entry.action, entry.reason) == ("Cancelled 2 orders", WHY)
+    assert (entry.by, entry.action, entry.reason) == ("merchandiser", "Cancelled 2 orders: 2 units, €258.00", WHY)
     assert (await stock.levels(redis(), [sale.pk]))[1][0].available == 3
     published = await catalogue.get(sale.pk)
     assert published is not None and (await audit(published)).holds
@@ -91,6 +102,7 @@ async def test_many_are_typed_and_done_in_steps_that_may_be_repeated(mia: Client
     orders = await filled(sale, 230)
     text = await told(mia, CONFIRM, {"whole": "1", "sale": sale.pk, "state": "", "q": ""})
     assert "Cancel 230 orders?" in text and "type <strong>cancel 230 orders</strong>" in text
+    assert "201 to 230" in text and all(order.id in text for order in orders)  # every one of them is shown
     fields = fields_of(text, RUN) | {"reason": WHY}
     assert "That is not it" in await told(mia, RUN, fields | {"typed": "yes"})
     assert set(await states(orders)) == {OrderState.OPEN}
@@ -98,27 +110,83 @@ async def test_many_are_typed_and_done_in_steps_that_may_be_repeated(mia: Client
     text = await told(mia, RUN, fields)
     assert "100 of 230 gone through." in text
     assert (await states(orders)).count(OrderState.CANCELLED) == bulk.STEP
-    # The page is reloaded: the same step once more; it says the same and does nothing twice.
-    again = await told(mia, RUN, fields)
+    # The page is reloaded: another step, and nothing twice.
+    text = await told(mia, RUN, fields)
     rest = fields_of(text, 'name="orders"')
-    assert fields_of(again, 'name="orders"') == rest
-    assert (rest["done"], len(rest["orders"].split())) == ("100", 130)
+    assert (set(rest), len(rest["orders"].split())) == ({"run", "orders"}, 30)
+    assert 'data-count="done">200<' in text
     # Two tabs go on at once, without a script and with one; meanwhile somebody else is quicker for one order.
     left = rest["orders"].split()
     await cancel(left[5], "ben", "mine")
-    page, answer = await asyncio.gather(told(mia, RUN, rest), step(mia, rest))
-    assert answer["done"] == 99 and answer["left"] == left[bulk.STEP :]
+    _, answer = await asyncio.gather(told(mia, RUN, rest), step(mia, rest))
+    assert answer["done"] == 29 and answer["left"] == []
     assert [one["id"] for one in answer["refused"]] == [left[5]]
     assert answer["refused"][0]["why"].startswith("already cancelled by ben on ")
-    last = fields_of(page, 'name="orders"')
-    text = await told(mia, RUN, last)
+    # By its address, as after signing in again.
+    text = await seen(mia, f"{RUN}?run={fields['run']}")
     assert "Finished: all 230 gone through." in text
     assert 'data-count="done">229<' in text and 'data-count="refused">1<' in text
     assert set(await states(orders)) == {OrderState.CANCELLED}
     records = await ledger_desk.read_all([order.id for order in orders])
     assert {len(record.events) for record in records.values()} == {1}
-    noted = await asyncio.to_thread(journal.entries, sale)
-    assert sum(int(entry.action.split()[1].replace("an", "1")) for entry in noted) == 229
+    (entry,) = await asyncio.to_thread(journal.entries, sale)
+    assert entry.tally is not None and (entry.tally.orders, entry.tally.units) == (229, 229)
+
+
+async def test_what_was_confirmed_is_what_is_done_and_nothing_else(
+    mia: Client, accounts: dict[str, Client], on_sale: OnSale
+) -> None:
+    sale = await on_sale(stock=100)
+    orders = await filled(sale, 26)
+    listed, other = orders[:25], orders[25]
+    text = await told(mia, CONFIRM, {"order": [order.id for order in listed]})
+    fields = fields_of(text, RUN) | {"reason": WHY}
+    # The count is the list's own, whatever else is posted.
+    for forged in (
+        {"total": "1"},
+        {"total": "25"},
+        {"typed": "cancel 1 orders", "total": "1"},
+        {"orders": listed[0].id},
+    ):
+        assert "That is not it" in await told(mia, RUN, fields | forged)
+        response = await post(mia, RUN, fields | forged, headers={"Accept": "application/json"})
+        assert response.status_code == 400
+    assert set(await states(orders)) == {OrderState.OPEN}
+    # Another account, and another deed, know nothing of it.
+    fields["typed"] = "cancel 25 orders"
+    assert (await post(accounts["operator"], RUN, fields)).status_code == 410
+    assert (await post(mia, f"{ORDERS}many/fulfil/run/", fields)).status_code == 410
+    # A step can't bring in what was not on the list.
+    answer = await step(mia, fields | {"orders": f"{other.id} {listed[3].id}"})
+    assert (answer["done"], answer["left"]) == (1, [])
+    assert await states([other, listed[3]]) == [OrderState.OPEN, OrderState.CANCELLED]
+    # Nor is it known for ever.
+    await BulkRun.objects.filter(pk=fields["run"]).aupdate(created_at=NOW - runs.KEPT)
+    assert "not known any more" in await told(mia, RUN, fields)
+    await told(mia, CONFIRM, {"order": other.id})
+    assert not await BulkRun.objects.filter(pk=fields["run"]).aexists()
+
+
+async def test_signing_in_again_leads_back_to_what_is_left(mia: Client, on_sale: OnSale) -> None:
+    sale = await on_sale(stock=1000)
+    orders = await filled(sale, 120)
+    text = await told(mia, CONFIRM, {"whole": "1", "sale": sale.pk})
+    assert (await post(mia, CONFIRM)).status_code == 200
+    fields = fields_of(text, RUN)
+    (here,) = re.findall(rf'action="({RUN}\?run={fields["run"]})"', text)
+    assert "Cancel 120 orders?" in await seen(mia, here)  # not begun: the question again
+    await told(mia, here, {"reason": WHY, "typed": "cancel 120 orders"})
+    signed_out = Client()
+    response = await post(signed_out, here)
+    assert response.status_code == 302 and response.headers["Location"].endswith(f"?next={quote(here)}")
+    response = await post(signed_out, here, headers={"Accept": "application/json"})
+    assert response.status_code in (302, 401)
+    text = await seen(mia, here)
+    assert "100 of 120 gone through." in text and "data-paused" in text
+    assert "Finished: all 120" in await told(mia, here, {})
+    assert set(await states(orders)) == {OrderState.CANCELLED}
+    response = await asyncio.to_thread(mia.get, CONFIRM)
+    assert response.headers["Location"] == f"{ORDERS}many/cancel/"
 
 
 async def test_a_list_may_hold_ids_links_units_and_names(mia: Client, on_sale: OnSale) -> None:
@@ -139,16 +207,93 @@ async def test_a_list_may_hold_ids_links_units_and_names(mia: Client, on_sale: O
         by_id.id,
     ]
     data = {"pasted": "\r\n".join(lines), "sale": sale.pk}
-    text = await told(mia, CONFIRM, data | {"numbers": "unit"})
+    text, found = await picked(mia, data | {"numbers": "unit"})
     expected = {by_id.id, by_link.id, by_unit.id, *(order.id for order in by_name)}
-    assert set(fields_of(text, RUN)["orders"].split()) == expected
-    for told_of in ("nobody</span>: holds no order here", "nobody holds unit 99", "an order of another sale"):
-        assert told_of in text
-    text = await told(mia, CONFIRM, data | {"numbers": "shopper"})
-    assert set(fields_of(text, RUN)["orders"].split()) == expected - {by_unit.id} | {member.id}
-    text = await told(mia, CONFIRM, data | {"sale": ""})
-    assert set(fields_of(text, RUN)["orders"].split()) == {by_id.id, by_link.id, elsewhere.id}
+    assert found == expected
+    for reason in (
+        "the shopper “nobody” (holds no order here)",
+        "unit 99 (nobody holds it)",
+        "an order of another sale",
+    ):
+        assert reason in text
+    _, found = await picked(mia, data | {"numbers": "shopper"})
+    assert found == expected - {by_unit.id} | {member.id}
+    text, found = await picked(mia, data)
+    assert found == expected - {by_unit.id} and "say what a line that is only a number means" in text
+    text, found = await picked(mia, data | {"sale": ""})
+    assert found == {by_id.id, by_link.id, elsewhere.id}
     assert "Choose the sale: names and unit numbers count within one sale." in text
+
+
+@pytest.mark.parametrize("numbers", ["", "unit", "shopper"])
+@pytest.mark.parametrize("name", [name for name in LIKE_A_UNIT if name != "1"])
+async def test_a_pasted_name_never_cancels_a_strangers_order(
+    mia: Client, on_sale: OnSale, name: str, numbers: str
+) -> None:
+    sale = await on_sale()
+    anna, other = await bought(sale, shopper("Anna Example")), await bought(sale, shopper(name))
+    data = {"pasted": f"{name}\nNobody", "sale": sale.pk, "numbers": numbers}
+    text, found = await picked(mia, data)
+    assert found == set() and "Left out: 2" in text
+    for both in (f"can mean unit 1 (order {anna.id}, unit 1 of Anna Example)", f"(order {other.id}, unit 2 of {name})"):
+        assert both in text
+    # Whoever bought here once may be meant still.
+    await cancel(other.id, "ben", WHY)
+    assert (await picked(mia, data))[1] == set()
+    # And whoever never did may be meant by a list of names.
+    data["pasted"] = name.replace("1", "1 ")
+    sale = await on_sale()
+    anna = await bought(sale, shopper("Anna Example"))
+    _, found = await picked(mia, data | {"sale": sale.pk})
+    assert found == ({anna.id} if numbers == "unit" else set())
+
+
+async def test_a_bare_number_means_what_was_said_it_means(mia: Client, on_sale: OnSale) -> None:
+    sale = await on_sale()
+    anna, other = await bought(sale, shopper("Anna Example")), await bought(sale, shopper("1"))
+    data = {"pasted": "1", "sale": sale.pk}
+    assert [(await picked(mia, data | {"numbers": one}))[1] for one in ("", "unit", "shopper")] == [
+        set(),
+        {anna.id},
+        {other.id},
+    ]
+
+
+async def test_other_names_that_can_be_read_as_something_else_are_left_out(mia: Client, on_sale: OnSale) -> None:
+    sale = await on_sale(stock=50)
+    anna = await bought(sale, shopper("Anna Example"))
+    for name in (anna.id, f"x/orders/{anna.id}/", receipt_path(anna.id), '"Anna Example"', "'=Anna"):
+        other = await bought(sale, shopper(name))
+        if name == "'=Anna":
+            anna = await bought(sale, shopper("=Anna"))
+        for sale_id in (sale.pk, "") if "/" in name or name == anna.id else (sale.pk,):
+            text, found = await picked(mia, {"pasted": name, "sale": sale_id, "numbers": "shopper"})
+            assert found == set() and other.id in text and anna.id in text, name
+    # A line of a form ends where the form says, not where a name says.
+    await bought(sale, shopper("Eve\u2028Anna Example"))
+    text, found = await picked(mia, {"pasted": "Nobody\u2028Anna Example", "sale": sale.pk})
+    assert found == set()
+    # Guests are called so in every list; somebody of that name is none of them.
+    await bought(sale, shopper("Guest"))
+    text, found = await picked(mia, {"pasted": "guest", "sale": sale.pk})
+    assert found == set() and "who gave no name" in text
+
+
+async def test_every_line_stands_beside_the_order_it_means(mia: Client, on_sale: OnSale) -> None:
+    sale = await on_sale(stock=50, limit_per_shopper=2)
+    ada = shopper("Ada Lovelace")
+    first, second, third = await bought(sale, ada), await bought(sale, ada), await bought(sale)
+    lines = ["ada  lovelace", first.id, "#3", third.id, "#3"]
+    text, found = await picked(mia, {"pasted": "\n".join(lines), "sale": sale.pk, "numbers": "unit"})
+    assert found == {first.id, second.id, third.id} and "Cancel 3 orders?" in text
+    meant = re.findall(
+        r'data-label="Line" class="order-name">(.*?)</td>\s*<td data-label="Order"><a [^>]+>(\w+)<', text
+    )
+    assert meant == [
+        ("ada  lovelace<br>" + first.id, first.id),
+        ("ada  lovelace", second.id),
+        (f"#3<br>{third.id}", third.id),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -169,12 +314,14 @@ async def test_while_the_ledger_is_away_nothing_is_lost_and_going_on_is_safe(
 ) -> None:
     sale = await on_sale()
     orders = [await bought(sale) for _ in range(2)]
-    fields = {"orders": " ".join(order.id for order in orders), "reason": WHY, "total": 2, "started": NOW.isoformat()}
+    order_ids = [order.id for order in orders]
+    fields = fields_of(await told(mia, CONFIRM, {"order": order_ids}), RUN)
+    fields |= {"orders": " ".join(order_ids), "reason": WHY}
     with ledger_away():
         answer = await step(mia, fields)
         assert (answer["done"], answer["refused"], answer["left"]) == (0, [], [order.id for order in orders])
-        text = await told(mia, RUN, fields)
-        assert "The ledger did not answer for some orders" in text and 'data-count="left">2<' in text
+        response = await post(mia, RUN, fields)
+        assert response.status_code == 503 and "we don&#x27;t know how many" in response.content.decode()
         response = await post(mia, CONFIRM, {"order": orders[0].id})
         assert response.status_code == 503
     assert (await step(mia, fields))["done"] == 2
@@ -186,9 +333,10 @@ async def test_what_was_refused_can_be_had_as_a_file(mia: Client, on_sale: OnSal
     await cancel(order.id, "ben", WHY)
     response = await post(mia, REFUSED, {"refused": f"{order.id} {'0' * 24} nonsense"})
     assert response.headers["Content-Type"].startswith("text/csv")
-    head, first, second = response.content.decode().strip().split("\r\n")
-    assert head.startswith("order,units,shopper") and first.startswith(f"{order.id},1,'=cmd(),\"already cancelled")
-    assert second.startswith(f"{'0' * 24},,,not in the ledger")
+    head, first, second = csv.reader(io.StringIO(response.content.decode("utf-8-sig"), newline=""))
+    assert response.content.startswith(b"\xef\xbb\xbf") and head[:3] == ["order", "units", "shopper"]
+    assert first[:3] == [spreadsheet.marked(order.id), "1", "'=cmd()"] and first[3].startswith("already cancelled")
+    assert second[:3] == [f"'{'0' * 24}", "", ""] and second[3].startswith("not in the ledger")
 
 
 async def test_fulfilling_many_needs_no_reason(mia: Client, on_sale: OnSale) -> None:

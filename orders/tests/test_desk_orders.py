@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import html
 import re
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -16,6 +18,7 @@ from django.test import Client
 from pymongo.errors import ExecutionTimeout
 
 from conftest import cookie_of, shopper
+from flashdrop import spreadsheet
 from flashdrop.redis_client import redis
 from orders import ledger, ledger_desk
 from orders.cancelling import cancel
@@ -108,12 +111,13 @@ async def test_each_role_sees_and_does_what_it_may(
     for name, status in (("cancel", cancels), ("fulfil", fulfils)):
         await seen(browser, f"{one}{name}/", status)
         await seen(browser, f"{ORDERS}many/{name}/", status)
-        for address, data in (
-            (f"{ORDERS}many/{name}/confirm/", {"order": order.id}),
-            (f"{ORDERS}many/{name}/refused/", {"refused": order.id}),
-            (f"{ORDERS}many/{name}/run/", {"orders": "", "total": 0, "reason": WHY}),
+        for address, data, answered in (
+            (f"{ORDERS}many/{name}/confirm/", {"order": order.id}, 200),
+            (f"{ORDERS}many/{name}/refused/", {"refused": order.id}, 200),
+            (f"{ORDERS}many/{name}/run/", {"run": "unknown", "orders": order.id, "reason": WHY}, 410),
         ):
-            assert (await post(browser, address, data)).status_code == status, address
+            expected = answered if status == 200 else status
+            assert (await post(browser, address, data)).status_code == expected, address
     # Refused ones have changed nothing; allowed ones do what they say.
     response = await post(browser, f"{one}cancel/", {"reason": WHY})
     assert response.status_code == (302 if cancels == 200 else cancels)
@@ -163,11 +167,57 @@ async def test_one_box_understands_what_is_typed(mia: Client, on_sale: OnSale) -
         response = await asyncio.to_thread(mia.get, here, {"q": typed})
         assert listed(response.content.decode()) == [order.id], typed
     text = await seen(mia, f"{here}?q=2")
-    assert "Looked for unit 2." in text and "Look for the shopper “2” instead" in text
+    assert "Looked for unit 2. Nothing was found for the shopper “2”." in text
     assert listed(await seen(mia, f"{here}?q=2&as=shopper")) == []
     assert listed(await seen(mia, f"{ORDERS}?q=ADA+<lovelace>")) == [first.id]
     assert "Choose the sale" in await seen(mia, f"{ORDERS}?q=%231")
     assert "not a receipt" in await seen(mia, f"{ORDERS}?q=/orders/{first.id}.forged/")
+    assert "Look for unit 2 instead" in await seen(mia, f"{here}?q=2&as=shopper")
+
+
+# Names that can be read as something else, and what else: each in a sale where the other is another shopper's.
+LIKE_A_UNIT = ["no1", "No. 1", "#1", "unit 1", "1", "\uff03\uff11", "nr 1"]
+
+
+@pytest.mark.parametrize("name", LIKE_A_UNIT)
+async def test_a_name_that_reads_like_a_unit_is_found_beside_the_unit(mia: Client, on_sale: OnSale, name: str) -> None:
+    sale = await on_sale()
+    anna, other = await bought(sale, shopper("Anna Example")), await bought(sale, shopper(name))
+    here = page_of(sale)
+    address = f"{here}?{urlencode({'q': name})}"
+    text = await seen(mia, address)
+    assert listed(text) == [anna.id, other.id] and "can be read in more than one way" in text
+    assert text.index("<h2>Unit 1</h2>") < text.index(anna.id) < text.index(f"<h2>The shopper “{name}”</h2>")
+    assert listed(await seen(mia, f"{address}&as=unit")) == [anna.id]
+    assert listed(await seen(mia, f"{address}&as=shopper")) == [other.id]
+    # All that is found for one of them is that, and no more; without the choice it is nothing.
+    picked = {"whole": "1", "sale": sale.pk, "q": name}
+    confirm = f"{ORDERS}many/cancel/confirm/"
+    assert "can mean unit 1 or the shopper" in await told(mia, confirm, picked)
+    text = await told(mia, confirm, picked | {"as": "shopper"})
+    assert other.id in text and anna.id not in text
+
+
+async def test_a_name_that_reads_like_an_order_or_an_address_is_found_too(mia: Client, on_sale: OnSale) -> None:
+    sale = await on_sale(stock=50)
+    anna = await bought(sale, shopper("Anna Example"))
+    for name in (anna.id, f"x/orders/{anna.id}/", f"https://shop.example{receipt_path(anna.id)}"):
+        other = await bought(sale, shopper(name))
+        for here in (page_of(sale), ORDERS):
+            assert listed(await seen(mia, f"{here}?{urlencode({'q': name})}")) == [anna.id, other.id], name
+    for name in ("/orders/nobodys/", "a/orders/b"):
+        other = await bought(sale, shopper(name))
+        text = await seen(mia, f"{page_of(sale)}?{urlencode({'q': name})}")
+        assert listed(text) == [other.id] and "not a receipt" in text
+
+
+async def test_a_name_is_found_as_a_spreadsheet_writes_it(mia: Client, on_sale: OnSale) -> None:
+    sale = await on_sale(stock=50)
+    for name in ("+49 30 1234", "=Ann", "@ann", "000123", "'quoted", 'Ann "the" Lee', "Lee; =1"):
+        order = await bought(sale, shopper(name))
+        (cell,) = next(csv.reader([spreadsheet.lines([[name]])]))
+        for typed in (name, cell, f'"{cell}"'.replace('"the"', '""the""')):
+            assert listed(await seen(mia, f"{page_of(sale)}?{urlencode({'q': typed})}")) == [order.id], typed
 
 
 async def test_a_unit_is_found_with_those_who_had_it_before(mia: Client, on_sale: OnSale) -> None:

@@ -7,8 +7,8 @@ that Django can put into words by itself; what the desk shows stands beside that
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -20,7 +20,10 @@ from django.db.models import QuerySet
 
 from sales.desk import words
 from sales.models import Sale
+from sales.money import format_minor
 from sales.published import SaleSettings
+
+READ_AT_ONCE = 200
 
 
 class Change(NamedTuple):
@@ -32,14 +35,43 @@ class Change(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """How much was done to many orders in one go. `run` is the same in all its lines; money is in minor units."""
+
+    run: str
+    what: str
+    orders: int
+    units: int
+    amount_minor: int
+    currency: str
+
+    @property
+    def words(self) -> str:
+        orders = f"{self.orders:,} {'order' if self.orders == 1 else 'orders'}"
+        return f"{self.what} {orders}: {words.units(self.units)}, {format_minor(self.amount_minor, self.currency)}"
+
+    def plus(self, other: Tally) -> Tally:
+        """Both together."""
+        return replace(
+            self,
+            orders=self.orders + other.orders,
+            units=self.units + other.units,
+            amount_minor=self.amount_minor + other.amount_minor,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the log. `by` is the account's name; `reason` is empty when none was given."""
+    """One line of the log. `by` is the account's name; `reason` is empty when none was given; `tally` says of what was
+    done to many orders how much it was, all its steps together.
+    """
 
     at: datetime
     by: str
     action: str
     changes: tuple[Change, ...]
     reason: str
+    tally: Tally | None = None
 
 
 def changes_between(before: SaleSettings, after: SaleSettings) -> list[Change]:
@@ -52,13 +84,26 @@ def changes_between(before: SaleSettings, after: SaleSettings) -> list[Change]:
 
 
 def message(
-    action: str, changes: Sequence[Change], reason: str = "", *, is_new: bool = False, token: str = ""
+    action: str,
+    changes: Sequence[Change],
+    reason: str = "",
+    *,
+    is_new: bool = False,
+    token: str = "",
+    tally: Tally | None = None,
 ) -> list[dict[str, Any]]:
     """What Django stores as a change message. `token` tells one submission of a form from another."""
     spoken = [f"{change.field_label} from {change.before} to {change.after}" for change in changes] or [action]
     if reason:
         spoken[-1] += f" ({reason})"
-    ours = {"action": action, "changes": [list(change) for change in changes], "reason": reason, "token": token}
+    ours: dict[str, Any] = {
+        "action": action,
+        "changes": [list(one) for one in changes],
+        "reason": reason,
+        "token": token,
+    }
+    if tally is not None:
+        ours["tally"] = asdict(tally)
     return [({"added": {}} if is_new else {"changed": {"fields": spoken}}) | {"desk": ours}]
 
 
@@ -71,6 +116,7 @@ def note(
     *,
     is_new: bool = False,
     token: str = "",
+    tally: Tally | None = None,
 ) -> None:
     """Write one line. In the transaction of what it tells of, so that there is never one without the other."""
     assert user.pk is not None  # nobody changes a sale without having signed in
@@ -78,7 +124,7 @@ def note(
         user_id=user.pk,
         queryset=[sale],
         action_flag=ADDITION if is_new else CHANGE,
-        change_message=message(action, changes, reason, is_new=is_new, token=token),
+        change_message=message(action, changes, reason, is_new=is_new, token=token, tally=tally),
         single_object=True,
     )
 
@@ -89,14 +135,39 @@ def was_noted(sale: Sale, token: str) -> bool:
 
 
 def entries(sale: Sale, *, after: int = 0, limit: int = 200) -> list[Entry]:
-    """The log of one sale, newest first; only what was written after the line numbered `after`."""
-    found = _of(sale).filter(pk__gt=after)
-    return [_entry(line) for line in found.select_related("user").order_by("-pk")[:limit]]
+    """The log of one sale, newest first; only what was written after the line numbered `after`. What was done to many
+    orders in steps is one entry.
+    """
+    found: list[Entry] = []
+    runs: dict[str, tuple[int, Tally]] = {}
+    for line in _newest_first(sale, after):
+        entry = _entry(line)
+        if entry.tally is not None and entry.tally.run in runs:
+            place, so_far = runs[entry.tally.run]
+            together = so_far.plus(entry.tally)
+            runs[together.run] = (place, together)
+            found[place] = replace(found[place], action=together.words, tally=together)
+            continue
+        if len(found) == limit:
+            break
+        if entry.tally is not None:
+            runs[entry.tally.run] = (len(found), entry.tally)
+        found.append(entry)
+    return found
 
 
 def last_line(sale: Sale) -> int:
     """The number of the newest line; 0 without any."""
     return _of(sale).order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+def _newest_first(sale: Sale, after: int) -> Iterator[LogEntry]:
+    """The lines after `after`, read as far as somebody asks for them."""
+    lines = _of(sale).filter(pk__gt=after).select_related("user").order_by("-pk")
+    read = list(lines[:READ_AT_ONCE])
+    while read:
+        yield from read
+        read = list(lines.filter(pk__lt=read[-1].pk)[:READ_AT_ONCE]) if len(read) == READ_AT_ONCE else []
 
 
 def _of(sale: Sale) -> QuerySet[LogEntry]:
@@ -108,7 +179,8 @@ def _entry(line: LogEntry) -> Entry:
     if ours is None:  # written by Django or an earlier version of this
         return Entry(line.action_time, by, line.get_change_message() or line.get_action_flag_display(), (), "")
     changes = tuple(Change(*change) for change in ours["changes"])
-    return Entry(line.action_time, by, ours["action"], changes, ours["reason"])
+    tally = Tally(**ours["tally"]) if "tally" in ours else None
+    return Entry(line.action_time, by, ours["action"], changes, ours["reason"], tally)
 
 
 def _ours(change_message: str) -> dict[str, Any] | None:

@@ -1,4 +1,5 @@
 // Goes through what is left in steps, so that nobody has to press the button for each. Each step may be repeated.
+// The page says where things are: `data-here` is this run's own address, `data-order` an order's, with ORDER for its id.
 const RETRIES = 5;
 const RETRY_MS = 2000;
 const LISTED = 50;
@@ -11,7 +12,7 @@ function begin(run) {
   const verb = run.dataset.verb;
   let done = Number(run.dataset.done);
   let left = form.elements.orders.value.split(' ').filter(Boolean);
-  const refused = form.elements.refused.value.split(' ').filter(Boolean);
+  const refused = find('refused-ids').value.split(' ').filter(Boolean);
 
   const show = (text) => {
     const over = total - left.length;
@@ -21,8 +22,6 @@ function begin(run) {
       run.querySelector(`[data-count="${name}"]`).textContent = count.toLocaleString();
     }
     form.elements.orders.value = left.join(' ');
-    form.elements.refused.value = refused.join(' ');
-    form.elements.done.value = done;
     find('refused-ids').value = refused.join(' ');
     find('refused').hidden = refused.length === 0;
   };
@@ -34,30 +33,51 @@ function begin(run) {
     const item = document.createElement('li');
     const link = document.createElement('a');
     link.className = 'order-id';
-    link.href = `/admin/desk/orders/${id}/`;
+    link.href = run.dataset.order.replace('ORDER', id);
     link.textContent = id;
     item.append(link, `: ${why}`);
     items.append(item);
   };
 
-  const stop = (problem) => {
+  const stop = (problem, link) => {
     window.onbeforeunload = null;
     find('problem').textContent = problem;
+    if (link) {
+      const way = document.createElement('a');
+      way.href = run.dataset.here;
+      way.textContent = link;
+      find('problem').append(' ', way);
+    }
     find('problem').hidden = false;
-    find('go-on').hidden = false;
+    find('go-on').hidden = Boolean(link);
     show(`Stopped: ${left.length.toLocaleString()} of ${total.toLocaleString()} left.`);
   };
 
+  const counted = () => `${done.toLocaleString()} of ${total.toLocaleString()} are ${verb}`;
+
+  // What was answered with no result, in words, and what to press; a redirect leads to signing in.
+  const refusals = {
+    0: ['You were signed out.', 'Sign in again and go on'],
+    403: ['You were signed out in the meantime, signed in anew, or may not do this any more.', 'Load this page again and go on'],
+  };
+
+  // The answer to one step; null when there is none, which may be asked for again.
   const send = async (ids) => {
     const body = new FormData(form);
     body.set('orders', ids.join(' '));
-    body.delete('refused');
-    const answer = await fetch(form.action || location.href, {
-      method: 'POST', body, headers: { Accept: 'application/json' }, redirect: 'error',
-    });
-    if (answer.status === 403) throw new Error('refused');
-    if (!answer.ok) throw new Error('away');
-    return answer.json();
+    try {
+      const answer = await fetch(form.action, {
+        method: 'POST', body, headers: { Accept: 'application/json' }, redirect: 'manual',
+      });
+      if (answer.type === 'opaqueredirect') return { refusal: refusals[0] };
+      if (answer.ok) return { step: await answer.json() };
+      if (answer.status >= 500) return null;
+      if (refusals[answer.status]) return { refusal: refusals[answer.status] };
+      const { error } = await answer.json().catch(() => ({}));
+      return { refusal: [error ?? `The shop refused this (${answer.status}).`, 'Load this page again'] };
+    } catch {
+      return null;
+    }
   };
 
   const work = async () => {
@@ -67,23 +87,24 @@ function begin(run) {
     find('problem').hidden = true;
     while (left.length) {
       const now = left.slice(0, step);
-      try {
-        const answer = await send(now);
-        const unknown = new Set(answer.left);
-        done += answer.done;
-        answer.refused.forEach(list);
+      const answer = await send(now);
+      if (answer?.refusal) {
+        const [why, link] = answer.refusal;
+        return stop(`${why} ${counted()}; nothing is done twice.`, link);
+      }
+      if (answer) {
+        const unknown = new Set(answer.step.left);
+        done += answer.step.done;
+        answer.step.refused.forEach(list);
         // What is unknown goes to the end: the others are not kept waiting.
         left = [...left.slice(now.length), ...now.filter((id) => unknown.has(id))];
         failures = unknown.size ? failures + 1 : 0;
-      } catch (error) {
-        if (error.message === 'refused') {
-          return stop('You may not do this any more: you were signed out, or your role was changed. Sign in again, then do the same search.');
-        }
+      } else {
         failures += 1;
       }
       show();
       if (failures > RETRIES) {
-        return stop('There is no answer. What is left is still open, and going on is safe: nothing is done twice.');
+        return stop(`There is no answer, so for the last orders it is not known. ${counted()}; going on is safe: nothing is done twice.`);
       }
       if (failures) await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
     }
@@ -97,7 +118,7 @@ function begin(run) {
     event.preventDefault();
     work();
   });
-  if (left.length) work();
+  if (left.length && !('paused' in run.dataset)) work();
 }
 
 for (const run of document.querySelectorAll('[data-run]')) begin(run);

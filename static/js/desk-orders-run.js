@@ -83,7 +83,7 @@ function begin(run) {
       }
       show();
       if (failures > RETRIES) {
-        return stop('There is no answer. What is left is still open, and going on is safe: nothing is done twice.');
+        return stop('There is no answer. The last step may have been done all the same; going on is safe: nothing is done twice.');
       }
       if (failures) await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
     }

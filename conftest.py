@@ -41,7 +41,7 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 os.environ.update(
     SECRET_KEY="tests-only",
     DEBUG="0",
-    ALLOWED_HOSTS="127.0.0.1,localhost,testserver",
+    ALLOWED_HOSTS="127.0.0.1,localhost,testserver,shop.test",
     REDIS_URL=f"redis://127.0.0.1:{VALKEY_PORT}/0",
     MONGODB_URL=f"mongodb://127.0.0.1:{MONGO_PORT}/flashdrop?replicaSet=rs0",
     DATABASE_URL=f"sqlite:///{FOLDER}/db.sqlite3",
@@ -345,7 +345,15 @@ async def chromium() -> AsyncIterator[Any]:
 
     if not Path(CHROMIUM).exists():  # noqa: ASYNC240
         pytest.fail(f"{CHROMIUM} is missing (apt install chromium)")
-    flags = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-component-update", "--disable-sync"]
+    # A host that isn't this machine by its name, and so without TLS not a secure context.
+    flags = [
+        "--host-resolver-rules=MAP shop.test 127.0.0.1",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=CHROMIUM,

@@ -25,6 +25,7 @@ BUNDLES = {
         "js/wake.js",
         "js/clock.js",
         "js/socket.js",
+        "js/moments.js",
         "js/countdown.js",
         "js/panel.js",
         "js/buy.js",

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils import translation
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation.trans_real import get_supported_language_variant, parse_accept_lang_header
 
 COOKIE = "flashdrop_language"
@@ -106,6 +107,19 @@ def moment_text(at: datetime, language: str, *, seconds: bool = False) -> str:
     """A day and a time of day in UTC, without the zone's name: `27 Nov 2026, 10:00`."""
     day = f"{date_text(at, language)}{COMMAS.get(language, ',')}"
     return f"{day} {at:%H:%M:%S}" if seconds else f"{day} {at:%H:%M}"
+
+
+@lru_cache(DATES_REMEMBERED)
+def moment_html(at: datetime, language: str, *, seconds: bool = False, part: str = "") -> SafeString:
+    """A moment on a page: in UTC and saying so, until `static/js/moments.js` writes it in the viewer's own zone.
+
+    `part`, in a range from one moment to another: `from`, which leaves the zone's name to its end, or `until`, which
+    is on the same day.
+    """
+    text = f"{at:%H:%M}" if part == "until" else moment_text(at, language, seconds=seconds)
+    zone = "" if part == "from" else " UTC"
+    shape = "seconds" if seconds else part
+    return mark_safe(f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}" data-moment="{shape}">{text}{zone}</time>')  # noqa: S308
 
 
 @lru_cache(LISTS_REMEMBERED)

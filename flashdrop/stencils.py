@@ -6,8 +6,9 @@ A partial that differs between viewers only in a few values costs a join of stri
 from __future__ import annotations
 
 import re
-from html import escape
 from typing import Any
+
+from django.utils.html import conditional_escape
 
 from flashdrop.languages import render
 
@@ -28,12 +29,12 @@ class Stencil:
         self._parts = _HOLE.split(render(name, marked, language))
 
     def fill(self, **values: str) -> str:
-        """The text with each hole filled, escaped for HTML.
+        """The text with each hole filled; what is not marked as safe HTML is escaped.
 
         Raises:
             KeyError: a hole was given no value.
         """
         parts = self._parts.copy()
         for place in range(1, len(parts), 2):
-            parts[place] = escape(values[parts[place]])
+            parts[place] = conditional_escape(values[parts[place]])
         return "".join(parts)

@@ -31,4 +31,4 @@ ANSWERS = {
 }
 SIGN_IN_FIRST = Answer(401, _("Please sign in first."))
 CROSS_SITE = Answer(403, _("This request came from another site."))
-HISTORY_UNKNOWN = Answer(503, _("We can't look up orders for a moment. Nothing is lost; please try again."), 2)
+HISTORY_UNKNOWN = Answer(503, _("We can't look up orders for a moment. Please try again."), 2)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
+from django.utils.html import conditional_escape, escape
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_noop as _
 
-from flashdrop.languages import locale_of, moment_text, translated
+from flashdrop.languages import locale_of, moment_html, translated
 from flashdrop.stencils import Stencil
 from orders.answers import ANSWERS
 from orders.history import History
@@ -102,7 +104,8 @@ def given_up_notice(order: Order, language: str) -> str:
         message = _("This order was cancelled on %(given_up_at)s. No. %(returned_units)s went back on sale.")
     else:
         message = _("This order was cancelled. What it held went back on sale.")
-    return translated(message, language) % texts
+    parts = {name: conditional_escape(text) for name, text in texts.items()}
+    return mark_safe(escape(translated(message, language)) % parts)  # noqa: S308
 
 
 def given_up_texts(order: Order, language: str) -> dict[str, str]:
@@ -110,7 +113,7 @@ def given_up_texts(order: Order, language: str) -> dict[str, str]:
     at = order.given_up_at
     return {
         "returned_units": ", ".join(map(str, order.returned_units)),
-        "given_up_at": f"{moment_text(at.replace(microsecond=0), language, seconds=True)} UTC" if at else "",
+        "given_up_at": moment_html(at.replace(microsecond=0), language, seconds=True) if at else "",
     }
 
 
@@ -121,7 +124,7 @@ def order_texts(order: Order, language: str) -> dict[str, str]:
     return {
         "receipt_url": receipt_path(order.id),
         "total": total,
-        "purchased_at": f"{moment_text(at, language, seconds=True)} UTC",
+        "purchased_at": moment_html(at, language, seconds=True),
     }
 
 

@@ -274,11 +274,11 @@ def _told_in_query(request: HttpRequest) -> str:
 
 
 def _order_row(order: Order, board: Board, language: str) -> dict[str, Any]:
-    showing = board.by_sku.get(order.sku)
+    sale = board.sales.get(order.sale_id)  # a withdrawn one still has its name
     return {
         "id": order.id,
         "sku": order.sku,
-        "product_name": showing.sale.name if showing else order.sku,
+        "product_name": sale.name if sale else order.sku,
         "shopper_name": panel.shown_name(order.shopper_name, language),
         "status": order.status.value,
         "units": ", ".join(map(str, order.units)),
@@ -287,5 +287,5 @@ def _order_row(order: Order, board: Board, language: str) -> dict[str, Any]:
         **panel.order_texts(order, language),
         **panel.given_up_texts(order, language),
         "given_up_notice": panel.given_up_notice(order, language) if order.is_given_up else "",
-        "is_on_show": showing is not None,
+        "is_on_show": order.sku in board.by_sku,
     }

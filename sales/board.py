@@ -18,11 +18,11 @@ from flashdrop.loops import PerLoop
 from flashdrop.mongo_client import PyMongoError, mongo, within
 from flashdrop.prepared import Prepared
 from flashdrop.redis_client import RedisError, redis
-from sales import catalogue, stock
+from sales import catalogue, featuring, stock
 from sales.gate import Levels
 from sales.hub import hub
 from sales.published import PublishedSale
-from sales.showing import Phase, Showing, render_products
+from sales.showing import Showing, render_products
 
 REFRESH_SECONDS = 0.2
 SETTINGS_SECONDS = 1.0
@@ -36,7 +36,6 @@ STALE_SECONDS = 1.0
 FIRST_LOAD_SECONDS = 5.0
 # Longer than this without an answer from the ledger, and there may be sales that the board has not heard of.
 COMPLETE_SECONDS = 5.0
-FOREVER = datetime.max.replace(tzinfo=UTC)
 log = logging.getLogger(__name__)
 
 
@@ -62,10 +61,10 @@ class Board:
         self._all_levels_at = float("-inf")
         self._lively_until: dict[str, float] = {}
         self._clock_offset = timedelta()
-        # The front page's sale stays the same until the board changes or a window opens or closes.
+        # The front page's sale stays the same until the board changes or the clock reaches the next edge.
         self._featured: Showing | None = None
         self._featured_from: dict[str, Showing] | None = None
-        self._featured_until = FOREVER
+        self._featured_until = featuring.FOREVER
         self._task: asyncio.Task[None] | None = None
         self._first = asyncio.Event()
         self._reload = asyncio.Event()
@@ -112,24 +111,13 @@ class Board:
             self._reload.set()
 
     def featured(self) -> Showing | None:
-        """The sale for the front page: the one running, else the next to open, else the last that was open."""
+        """The sale for the front page; see `sales.featuring`."""
         now = self.now()
         if self._featured_from is not self.by_sku or now >= self._featured_until:
-            edges = (edge for s in self.by_sku.values() for edge in (s.sale.opens_at, s.sale.closes_at) if edge > now)
-            self._featured = self._choose(now)
-            self._featured_from, self._featured_until = self.by_sku, min(edges, default=FOREVER)
+            shown = self.by_sku.values()
+            self._featured = featuring.choose(shown, now)
+            self._featured_from, self._featured_until = self.by_sku, featuring.holds_until(shown, now)
         return self._featured
-
-    def _choose(self, now: datetime) -> Showing | None:
-        shown = list(self.by_sku.values())
-        running = [s for s in shown if s.sale.opens_at <= now < s.sale.closes_at]
-        if running:
-            # Of several, the one that still has something to offer and closes first.
-            return min(running, key=lambda s: (s.phase is Phase.SOLD_OUT, s.sale.closes_at, s.sale.id))
-        coming = [s for s in shown if now < s.sale.opens_at]
-        if coming:
-            return min(coming, key=lambda s: (s.sale.opens_at, s.sale.id))
-        return max(shown, key=lambda s: (s.sale.closes_at, s.sale.id), default=None)
 
     async def refresh(self) -> None:
         """Ask the stores and rebuild what has changed. Never raises for a store that is away."""

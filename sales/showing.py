@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from django.utils.functional import cached_property
@@ -190,15 +191,16 @@ class Face:
     def context(self) -> dict[str, Any]:
         """What the templates of a sale's page need, texts as people of this language write them."""
         sale = self._showing.sale
-        closes = languages.moment_text(sale.closes_at, self.language)
+        moment = partial(languages.moment_html, language=self.language)
         is_one_day = sale.opens_at.date() == sale.closes_at.date()
         return {
             "showing": self._showing,
             "sale": sale,
             "price": format_minor(sale.price_minor, sale.currency, languages.locale_of(self.language)),
-            "opens": languages.moment_text(sale.opens_at, self.language),
-            "closes": closes,
-            "closes_after": f"{sale.closes_at:%H:%M}" if is_one_day else closes,
+            "opens": moment(sale.opens_at),
+            "closes": moment(sale.closes_at),
+            "opens_from": moment(sale.opens_at, part="from"),
+            "closes_until": moment(sale.closes_at, part="until" if is_one_day else ""),
         }
 
     @cached_property

@@ -19,7 +19,7 @@ from sales.showing import Showing
 
 @page("GET", at_once=True)
 async def home(request: HttpRequest) -> HttpResponseBase:
-    """The sale on show: the one running, else the next, else the last."""
+    """The sale that has the front page."""
     board = await current_board()
     showing = board.featured()
     if showing is not None:

@@ -25,7 +25,7 @@ from sales.models import Sale
 REASON_MISSING = "Please say why. It is kept with the order, for whoever asks later."
 REASON_LONG = f"Please use at most {REASON_MAX} characters."
 UNKNOWN = (
-    "The ledger did not answer, so we don't know whether that was done. Nothing is lost, and doing it again is safe: "
+    "The ledger did not answer, so we don't know whether that was done. Doing it again is safe: "
     "an order can't be cancelled or fulfilled twice."
 )
 

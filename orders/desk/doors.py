@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponseBase
 from sales import permissions
 from sales.desk.page import View, desk_page, may
 
-AWAY = "The ledger can't be asked right now, so we don't know. Nothing is lost. Please try again in a moment."
+AWAY = "The ledger can't be asked right now, so we don't know. Please try again in a moment."
 
 
 def orders_page(permission: str, *methods: str) -> Callable[[View], View]:

@@ -59,12 +59,13 @@ def _alone(sale: SaleSettings, others: Sequence[SaleSettings], now: datetime) ->
     ]
     if not beside:
         return green(name, "No other sale is open during this one.")
-    shown = min([*beside, sale], key=lambda one: (one.closes_at, one.id))
+    shown = min([*beside, sale], key=lambda one: (one.paused, one.closes_at, one.id))
     listed = "; ".join(f"{one.name}, {moment(one.opens_at)} to {moment(one.closes_at)}" for one in beside)
     who = "this one" if shown is sale else shown.name
     return amber(
         name,
-        f"Open at the same time: {listed}. The front page shows the one that closes first and isn't sold out: {who}.",
+        f"Open at the same time: {listed}. The front page shows the one that closes first and is neither sold out nor "
+        f"paused: {who}.",
         f"Move one of the windows, or send shoppers to /sales/{sale.sku}/ instead of the front page.",
     )
 

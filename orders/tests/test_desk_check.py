@@ -89,7 +89,8 @@ def test_another_sale_at_the_same_time() -> None:
     found = offered("Front page", (other,))
     assert found.light is AMBER
     assert "Other lamp" in found.found
-    assert found.found.endswith("isn't sold out: Other lamp.")
+    assert found.found.endswith("neither sold out nor paused: Other lamp.")
+    assert "neither sold out nor paused: this one." in offered("Front page", (replace(other, paused=True),)).found
     for harmless in (
         replace(other, published=False),
         replace(other, closes_at=NOW + HOUR),

@@ -471,10 +471,15 @@ async def test_a_receipt_is_shown_to_whoever_holds_its_link(client: httpx.AsyncC
 
 
 async def test_a_receipt_outlives_its_sale(client: httpx.AsyncClient, publish: Publish) -> None:
-    settings = settings_of()
-    link = await receipt_of(client, await publish(settings), shopper())
+    settings = settings_of(name="Brass lamp")
+    who = shopper()
+    link = await receipt_of(client, await publish(settings), who)
     await publish(settings, published=False)
-    assert (await client.get(link)).status_code == 200
+    receipt = await client.get(link)
+    assert receipt.status_code == 200
+    assert '<p class="receipt-name" dir="auto">Brass lamp</p>' in receipt.text
+    mine = await client.get("/orders/", headers=cookie_of(who))
+    assert '<h2 dir="auto">Brass lamp</h2>' in mine.text
 
 
 async def test_a_link_we_did_not_make_is_not_found(client: httpx.AsyncClient, publish: Publish) -> None:

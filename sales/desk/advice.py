@@ -66,13 +66,14 @@ def _about_others(sale: Sale, now: datetime) -> list[str]:
 
 
 def _overlap(sale: Sale, other: Sale) -> str:
-    """As `sales.board` chooses: of those running, the one with something left that closes first."""
+    """As `sales.featuring` chooses: of those running, one that isn't paused and has something left; closes first."""
     start, end = max(sale.opens_at, other.opens_at), min(sale.closes_at, other.closes_at)
-    ours_first = (sale.closes_at, sale.pk) < (other.closes_at, other.pk)
+    ours_first = (sale.paused, sale.closes_at, sale.pk) < (other.paused, other.closes_at, other.pk)
+    why = "it closes first" if sale.paused == other.paused else "the other is paused"
     first, second = ("this sale", f"“{other.name}”") if ours_first else (f"“{other.name}”", "this sale")
     hidden = sale if not ours_first else other
     return (
         f"It overlaps with “{other.name}”, from {words.moment(start)} to {words.moment(end)}. The front page shows one "
-        f"sale at a time: {first} meanwhile, because it closes first, and {second} once that is sold out. "
+        f"sale at a time: {first} meanwhile, because {why}, and {second} once that is sold out. "
         f"Shoppers always reach {second} at /sales/{hidden.sku}/."
     )

@@ -233,11 +233,20 @@ async def test_a_stopped_board_asks_no_more() -> None:
     assert fresh.age_seconds >= 0.5
 
 
-def shown(name: str, opens_in: float, closes_in: float, phase: Phase = Phase.ACTIVE) -> Showing:
+def shown(
+    name: str,
+    opens_in: float,
+    closes_in: float,
+    phase: Phase = Phase.ACTIVE,
+    *,
+    is_settling: bool = False,
+    paused: bool = False,
+) -> Showing:
     """A sale on show; hours from now."""
     now = datetime.now(UTC)
-    sale = sale_of(sku=name, opens_at=now + timedelta(hours=opens_in), closes_at=now + timedelta(hours=closes_in))
-    return Showing(sale, phase, 10, 0 if phase is Phase.SOLD_OUT else 5, now)
+    window = {"opens_at": now + timedelta(hours=opens_in), "closes_at": now + timedelta(hours=closes_in)}
+    sale = sale_of(sku=name, paused=paused, **window)
+    return Showing(sale, phase, 10, 0 if phase is Phase.SOLD_OUT else 5, now, is_settling=is_settling)
 
 
 OVER_LONG_AGO = shown("over-long-ago", -9, -8, Phase.ENDED)
@@ -258,9 +267,9 @@ COMES_LATER = shown("comes-later", 2, 3, Phase.UPCOMING)
         ([OVER_LATELY, COMES_SOON, RUNS_ALL_DAY], RUNS_ALL_DAY),
         ([RUNS_ALL_DAY, RUNS_TO_NOON], RUNS_TO_NOON),
         ([SOLD_OUT_EARLY, RUNS_ALL_DAY], RUNS_ALL_DAY),
-        ([SOLD_OUT_EARLY, COMES_SOON], SOLD_OUT_EARLY),
+        ([SOLD_OUT_EARLY, COMES_SOON], COMES_SOON),
     ],
-    ids=["nothing", "the last", "the next", "the running", "closes first", "has something left", "all sold out"],
+    ids=["nothing", "the last", "the next", "the running", "closes first", "has something left", "sold out or next"],
 )
 def test_the_front_page_shows(on_show: list[Showing], featured: Showing | None) -> None:
     fresh = Board()

@@ -174,6 +174,9 @@ def test_an_overlap_names_the_other_and_says_what_the_front_page_shows() -> None
     assert "overlaps with “Theirs”, from 23 Nov 2026, 12:30 UTC to 23 Nov 2026, 13:00 UTC" in said
     assert "The front page shows one sale at a time: this sale meanwhile, because it closes first" in said
     assert "at /sales/theirs/" in said
+    ours.paused = True
+    (said,) = advice.advice(ours, NOON - HOUR)
+    assert "“Theirs” meanwhile, because the other is paused" in said
 
 
 async def test_a_warning_stops_no_save(merchandiser: Client) -> None:

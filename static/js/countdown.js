@@ -1,4 +1,4 @@
-// Counts down to the sale's opening or close by the server's clock, and writes times in the viewer's own zone.
+// Counts down to the sale's opening or close by the server's clock.
 (() => {
   "use strict";
 
@@ -59,36 +59,8 @@
     root.dispatchEvent(new CustomEvent("poll"));
   }
 
-  // As the server writes them: the page's language, the viewer's zone.
-  const write = (date, options) => new Intl.DateTimeFormat(LOCALE, options).format(date);
-  const day = (date) => write(date, { dateStyle: "medium" });
-  const clock = (date) => write(date, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-  const COMMA = LOCALE.startsWith("ar") ? "،" : ",";
-  const moment = (date) => `${day(date)}${COMMA} ${clock(date)}`;
-  const zoneOf = (date) =>
-    new Intl.DateTimeFormat(LOCALE, { timeZoneName: "short" }).formatToParts(date).find((part) => part.type === "timeZoneName").value;
-
-  function localise(root) {
-    for (const time of root.querySelectorAll("time[data-local]")) {
-      const date = new Date(time.dateTime);
-      time.textContent = `${moment(date)} ${zoneOf(date)}`;
-    }
-    for (const frame of root.querySelectorAll("[data-window]")) {
-      const [from, to] = frame.querySelectorAll("time");
-      const [start, end] = [new Date(from.dateTime), new Date(to.dateTime)];
-      from.textContent = moment(start);
-      to.textContent = day(start) === day(end) ? clock(end) : moment(end);
-      frame.querySelector("[data-zone]").textContent = zoneOf(end);
-    }
-  }
-
-  function show() {
-    localise(document);
-    tick();
-  }
-
-  document.addEventListener("htmx:load", show);
+  document.addEventListener("htmx:load", tick);
   document.addEventListener("flashdrop:clock", tick);
   document.addEventListener("flashdrop:wake", tick);
-  show();
+  tick();
 })();

@@ -104,7 +104,7 @@ function begin(run) {
       }
       show();
       if (failures > RETRIES) {
-        return stop(`There is no answer, so for the last orders it is not known. ${counted()}; going on is safe: nothing is done twice.`);
+        return stop(`There is no answer: the last step may have been done all the same. ${counted()}; going on is safe: nothing is done twice.`);
       }
       if (failures) await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
     }

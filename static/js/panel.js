@@ -50,6 +50,7 @@
     retries = 0;
     clearTimeout(timer);
     if (!isAsked) looks = 0;
+    else if (sentAt.get(xhr) > postedAt && gist(panel) === gist(me())) tellUnchanged();
     // What was asked before the viewer did something is old; what says the same leaves alone what is being read or typed.
     if (isAsked && (sentAt.get(xhr) < postedAt || gist(panel) === gist(me()))) {
       event.detail.shouldSwap = false;
@@ -76,6 +77,15 @@
     note.setAttribute("role", "alert");
     if (!note.isConnected) elt.prepend(note);
     note.textContent = words || elt.dataset.failed;
+    note.toggleAttribute("data-unheard", verb === "post" && !words);
+  }
+
+  // Looked, and nothing has come of it yet: more than this isn't known.
+  function tellUnchanged() {
+    const note = me().querySelector("[data-unheard]");
+    if (!note) return;
+    note.removeAttribute("data-unheard");
+    note.textContent = note.closest("form").dataset.unchanged;
   }
 
   // The answer to something the viewer did, or what took the place they were at, gets the focus; other news is told.

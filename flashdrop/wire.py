@@ -15,15 +15,15 @@ import time
 from typing import Any
 
 from django.http import HttpResponseBase
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from flashdrop.config import config
 from flashdrop.headers import must_become_https
 from flashdrop.lean import MAX_BODY_BYTES, LeanHandler, LeanRequest, Route, observe
 from flashdrop.request_id import given, header_line, remember
 from flashdrop.responses import as_wire
+from flashdrop.wire_limits import NEVER, BoundedProtocol
 
-BUSY = float("inf")
+BUSY = NEVER
 LAST_ANSWER = b"connection: close\r\n"
 # How long a proxy may go on using the connections it holds to a worker that drains. Longer than it keeps an idle one
 # (deploy/nginx/upstream.conf: 4 s), so that it is the proxy who closes them, never we while it sends a request.
@@ -51,7 +51,7 @@ class _NobodyWaits:
 _NOBODY_WAITS = _NobodyWaits()
 
 
-class WireProtocol(HttpToolsProtocol):
+class WireProtocol(BoundedProtocol):
     """One connection. Its application's HTTP handler must be a `LeanHandler`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -79,13 +79,13 @@ class WireProtocol(HttpToolsProtocol):
     # The parser's callbacks, in the order in which they come.
 
     def on_message_begin(self) -> None:
-        self.url = b""
-        self.expect_100_continue = False
-        self.headers = []
+        self.begin_request()
         self._route = None
         self._idle_since = BUSY  # also when it follows another request in one segment
 
     def on_headers_complete(self) -> None:
+        if not self.head_is_read():
+            return
         self._route = self._hot_route()
         if self._route is not None:
             self._body = []
@@ -98,6 +98,7 @@ class WireProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers += headers
         super().on_headers_complete()
+        self.drop_what_follows()
         if self._is_draining and self.cycle is not None:
             self.cycle.keep_alive = False
 
@@ -108,6 +109,8 @@ class WireProtocol(HttpToolsProtocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
+        if not self.end_request():
+            return
         if self._route is None:
             super().on_message_complete()
         else:
@@ -126,7 +129,7 @@ class WireProtocol(HttpToolsProtocol):
             or self.root_path
             or parser.get_http_version() != "1.1"
             or not parser.should_keep_alive()
-            or parser.should_upgrade()
+            or self._is_handshake
         ):
             return None
         headers = dict(self.headers)
@@ -221,10 +224,13 @@ class WireProtocol(HttpToolsProtocol):
         self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
+            self.feed_on()
             return
         self._idle_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
             self._look_again_in(self.timeout_keep_alive)
+        self.feed_on()
+        self.end_with_refusal()
 
     def timeout_keep_alive_handler(self) -> None:
         self.timeout_keep_alive_task = None

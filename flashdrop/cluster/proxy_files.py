@@ -51,6 +51,10 @@ upstream web {{
     keepalive_timeout 4s;
     keepalive_requests 1000000;
 }}
+upstream web_sockets {{
+    zone web_sockets 256k;
+{servers}
+}}
 """
 
 
@@ -146,7 +150,7 @@ def command(binary: Path, conf: Path, *more: str) -> list[str]:
 
 
 def _servers(web_ports: Sequence[int]) -> str:
-    return "\n".join(f"    server 127.0.0.1:{port} max_fails=3 fail_timeout=2s;" for port in web_ports)
+    return "\n".join(f"    server 127.0.0.1:{port} max_fails=0;" for port in web_ports)
 
 
 def _health(port: int | None) -> str:

@@ -185,11 +185,12 @@ async def serving(
     protocol: type[HttpToolsProtocol] = WireProtocol,
     keep_alive_seconds: float = 5.0,
     socket_protocol: type[WebSocketsSansIOProtocol] = PushingProtocol,
+    handler: NotingHandler | None = None,
 ) -> AsyncIterator[Served]:
-    """The whole application, behind `protocol`."""
+    """The whole application, or another `handler` of requests, behind `protocol`."""
     from flashdrop import asgi
 
-    handler = NotingHandler(asgi.stock_handler)
+    handler = handler or NotingHandler(asgi.stock_handler)
     sockets = asgi.application.application_mapping["websocket"]  # type: ignore[attr-defined]
     config = uvicorn.Config(
         ProtocolTypeRouter({"http": handler, "websocket": sockets}),

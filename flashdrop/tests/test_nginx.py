@@ -137,16 +137,11 @@ RETRIES = [
 ]
 
 
-def never_out_of_service(prefix: Path) -> None:
-    file = prefix / "upstream.conf"
-    file.write_text(file.read_text().replace("max_fails=3", "max_fails=0"))
-
-
 async def test_what_was_sent_is_sent_again_only_where_that_does_nothing_twice(tmp_path: Path) -> None:
     """Three web processes, all of which break off after they have read a request: a POST reaches two at most."""
     async with web(breaks_off) as one, web(breaks_off) as two, web(breaks_off) as three:
         ports = [one.port, two.port, three.port]
-        with front(tmp_path, ports, change=never_out_of_service) as nginx:
+        with front(tmp_path, ports) as nginx:
             async with nginx.client() as client:
                 for method, path, headers, times in RETRIES:
                     body = b"{}" if method == "POST" else None

@@ -10,6 +10,7 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.safestring import SafeString
 
 from sales import permissions
 from sales.backoffice import LedgerAway
@@ -18,12 +19,14 @@ from sales.desk.controls import Action, AlreadySo, Ask, Refused
 from sales.desk.local_time import BadTime
 from sales.desk.page import desk_page, frame
 from sales.desk.standing import Standing
-from sales.desk.time_fields import WallTimeField, ZoneSelect
+from sales.desk.time_fields import READING, WallTimeField, WallTimeInput, ZoneSelect
 from sales.models import MAX_STOCK, Sale
 
 MAX_MINUTES = 7 * 24 * 60
 EXTENSIONS = (5, 15, 60)
 LATELY = 8
+# What a question carries over to its answer.
+KEPT = ("do", "units", "minutes", "at", f"at{READING}", "time_zone")
 
 
 class AskForm(forms.Form):
@@ -56,7 +59,7 @@ class AskForm(forms.Form):
             raise forms.ValidationError("Say by how many minutes.")
         if cleaned.get("at"):
             try:
-                cleaned["at"] = local_time.instant(cleaned["at"], local_time.known_zone(cleaned.get("time_zone")))
+                cleaned["at"] = local_time.settle(cleaned["at"], local_time.known_zone(cleaned.get("time_zone")))
             except BadTime as error:
                 raise forms.ValidationError(str(error)) from error
         return cleaned
@@ -101,11 +104,17 @@ def _page(request: HttpRequest, sale: Sale, now: Standing) -> dict[str, Any]:
         "is_over": now.now >= sale.closes_at,
         "has_opened": now.now >= sale.opens_at,
         "extensions": EXTENSIONS,
-        "end_at": local_time.shown(max(sale.closes_at, _next_minute(now.now)), zone),
+        "end_at": _end_input(max(sale.closes_at, _next_minute(now.now)), zone),
         "zone_select": ZoneSelect().render("time_zone", zone, {"id": "id_time_zone"}),
         "now_ms": int(now.now.timestamp() * 1000),
         "entries": journal.entries(sale, limit=LATELY),
     }
+
+
+def _end_input(at: datetime, zone: str) -> SafeString:
+    widget = WallTimeInput()
+    widget.zone = zone
+    return widget.render("at", at, {"id": "id_at", "required": True})
 
 
 def _next_minute(at: datetime) -> datetime:
@@ -128,7 +137,7 @@ def _confirm(request: HttpRequest, sale: Sale, form: AskForm, error: str = "", s
         sale,
         "control",
         ask=ask,
-        kept=[(name, form.data[name]) for name in ("do", "units", "minutes", "at", "time_zone") if form.data.get(name)],
+        kept=[(name, form.data[name]) for name in KEPT if form.data.get(name)],
         seen=ask.seen or controls.seen_now(sale, ask.action),
         token=ask.token or secrets.token_hex(12),
         button=button,

@@ -16,9 +16,10 @@ from sales import backoffice
 from sales.backoffice import LedgerAway
 from sales.desk import edits, local_time, price
 from sales.desk.edits import Conflict
-from sales.desk.local_time import BadTime
-from sales.desk.time_fields import WallTimeField, ZoneSelect
+from sales.desk.local_time import BadTime, Reading
+from sales.desk.time_fields import READING, WallTimeField, ZoneSelect
 from sales.models import MAX_PRICE_MINOR, Sale
+from sales.published import SaleSettings
 
 if TYPE_CHECKING:  # Django's own class takes no parameter at run time
     SaleModelForm = forms.ModelForm[Sale]
@@ -102,8 +103,8 @@ class SaleForm(SaleModelForm):
         self.before = None if self.instance._state.adding else self.instance.settings()
         self.initial["time_zone"] = self.zone
         for name in TIMES:
-            if isinstance(self.initial.get(name), datetime):
-                self.initial[name] = local_time.shown(self.initial[name], self.zone)
+            if name in self.fields:
+                self.fields[name].widget.zone = self.zone
         amount = self.initial.pop("price_minor", None if self.before is None else self.before.price_minor)
         if amount is not None:
             self.initial["price"] = price.plain(amount, self.initial.get("currency") or self.instance.currency)
@@ -119,6 +120,12 @@ class SaleForm(SaleModelForm):
     def clean_time_zone(self) -> str:
         return local_time.known_zone(self.cleaned_data.get("time_zone"))
 
+    @property
+    def seen_settings(self) -> SaleSettings | None:
+        """The sale as the page was made from it."""
+        seen = edits.read(self.cleaned_data.get("seen", ""))
+        return seen.settings if seen else None
+
     def clean(self) -> dict[str, Any]:
         self._clean_times()
         self._clean_price()
@@ -131,15 +138,11 @@ class SaleForm(SaleModelForm):
     def _clean_times(self) -> None:
         zone = self.cleaned_data.get("time_zone") or local_time.UTC_NAME
         for name in TIMES:
-            wall = self.cleaned_data.get(name)
-            if wall is None:
-                continue
-            kept = getattr(self.before, name) if self.before else None
-            if kept and local_time.typed(local_time.shown(kept, zone)) == wall:
-                self.cleaned_data[name] = kept  # untouched, even where the clock shows this time twice
+            entered = self.cleaned_data.get(name)
+            if entered is None:
                 continue
             try:
-                self.cleaned_data[name] = local_time.instant(wall, zone)
+                self.cleaned_data[name] = local_time.settle(entered, zone, getattr(self.seen_settings, name, None))
             except BadTime as error:
                 self.add_error(name, str(error))
 
@@ -202,7 +205,8 @@ class SaleForm(SaleModelForm):
                 if value:
                     data[name] = "on"
             elif name in TIMES:
-                data[name] = local_time.shown(value, zone)
+                data[name] = text = local_time.shown(value, zone)
+                data[f"{name}{READING}"] = str(Reading(value, zone, local_time.typed(text)))
             elif name == "price_minor":
                 data["price"] = price.plain(value, settings.currency)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.utils.safestring import SafeString
 
 from sales import permissions
 from sales.backoffice import LedgerAway
-from sales.desk import consequences, controls, journal, local_time, standing, states
+from sales.desk import advice, consequences, controls, journal, local_time, standing, states
 from sales.desk.controls import Action, AlreadySo, Ask, Refused
 from sales.desk.local_time import BadTime
 from sales.desk.page import desk_page, frame
@@ -142,18 +143,27 @@ def _confirm(request: HttpRequest, sale: Sale, form: AskForm, error: str = "", s
         token=ask.token or secrets.token_hex(12),
         button=button,
         consequences=consequences.consequences(sale, ask.action, values, now),
-        needs_reason=ask.action in controls.NEEDS_REASON,
+        warnings=_warnings(sale, values, now),
+        needs_reason=controls.needs_reason(sale, ask),
         is_harsh=ask.action in (Action.PAUSE, Action.CLOSE, Action.WITHDRAW),
         error=error,
     )
     return render(request, "desk/control_confirm.html", context, status=status)
 
 
+def _warnings(sale: Sale, values: dict[str, Any], now: Standing) -> list[str]:
+    """What may be a slip, of what comes with `values`."""
+    before, after = sale.settings(), copy(sale)
+    for name, value in values.items():
+        setattr(after, name, value)
+    return [warning.text for warning in advice.unanswered(after, now.now, before)]
+
+
 def _do(request: HttpRequest, sale: Sale, form: AskForm) -> HttpResponse:
     if not form.is_valid():
         return _back(request, sale, messages.ERROR, f"Nothing was done. {form.said()}")
     ask = form.ask()
-    if ask.action in controls.NEEDS_REASON and not ask.reason:
+    if controls.needs_reason(sale, ask) and not ask.reason:
         return _confirm(request, sale, form, "Say why, in a few words: it goes into the log.", status=400)
     try:
         found = controls.carry_out(sale, ask, request.user, standing.look(sale).now)

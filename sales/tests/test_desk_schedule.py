@@ -176,11 +176,13 @@ def test_an_overlap_names_the_other_and_says_what_the_front_page_shows() -> None
     assert "at /sales/theirs/" in said
 
 
-async def test_a_warning_stops_no_save(merchandiser: Client) -> None:
+async def test_what_deserves_a_second_look_is_asked_before_it_is_saved(merchandiser: Client) -> None:
     data = form(price="0")
-    text = await post(merchandiser, ADD, data)
-    assert "was added successfully" in text
+    text = await post(merchandiser, ADD, data, means_it=False)
+    assert "Nothing is saved yet" in text
     assert "The price is 0: shoppers get it for nothing." in text
+    assert not await Sale.objects.filter(sku=data["sku"]).aexists()
+    assert "was added successfully" in await post(merchandiser, ADD, data)
     sale = await Sale.objects.aget(sku=data["sku"])
     assert "Worth a second look" in await get(merchandiser, page_of(sale))
 
@@ -309,7 +311,8 @@ def test_each_role_sees_and_changes_what_it_may(transactional_db: None) -> None:
         assert (control in page) == steers
         assert who.get(add).status_code == (200 if may_change else 403)
         before = Sale.objects.count()
-        assert who.post(add, form(published=False)).status_code == (302 if may_change else 403)
+        planned = form(published=False, opens_at=datetime.now(UTC) + HOUR, closes_at=datetime.now(UTC) + 2 * HOUR)
+        assert who.post(add, planned).status_code == (302 if may_change else 403)
         assert Sale.objects.count() == before + may_change
         if not may_change:
             assert who.post(change, form(sale, name="Mine")).status_code == 403

@@ -168,6 +168,29 @@ def settings_of(**changes: Any) -> SaleSettings:
 Publish = Callable[..., Awaitable[PublishedSale]]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_store_is_asked_in_a_transaction() -> Iterator[None]:
+    """Whoever waits for Redis or MongoDB must hold no lock of the back office meanwhile.
+
+    Synchronous code reaches both through `loops.run` alone. A test that pytest-django has wrapped in a transaction
+    of its own is not what this is about.
+    """
+    from django.db import connection
+
+    from flashdrop import loops
+
+    real = loops.run
+
+    def run(work: Callable[[], Any]) -> Any:
+        ours = [block for block in connection.atomic_blocks if not block._from_testcase]
+        assert not ours, "a store is asked inside a transaction of the back office"
+        return real(work)
+
+    loops.run = run
+    yield
+    loops.run = real
+
+
 @pytest.fixture
 def may_close_connections(django_db_blocker: Any) -> Iterator[None]:
     """For what Django and Channels do after each request: look after the connections that other tests have opened."""

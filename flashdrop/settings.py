@@ -8,9 +8,12 @@ from typing import Any
 
 import dj_database_url
 
+from flashdrop import zone_rules
 from flashdrop.config import BASE_DIR, config
 from flashdrop.headers import ASKED_FROM_INSIDE, SECURITY_HEADERS
 from flashdrop.logs import logging_settings
+
+zone_rules.pin()
 
 SECRET_KEY = config.secret_key
 SECRET_KEY_FALLBACKS = list(config.secret_key_fallbacks)

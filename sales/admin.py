@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.forms.widgets import Script
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.csrf import csrf_protect
 
 from sales import backoffice
 from sales.desk import copying, journal, local_time, outcome, words
@@ -24,7 +26,7 @@ from sales.models import Sale
 from sales.money import format_minor
 
 if TYPE_CHECKING:
-    from sales.desk.settings_form import SaleModelForm
+    pass
 
 admin.site.site_header = "Flashdrop back office"
 admin.site.site_title = "Flashdrop"
@@ -52,6 +54,10 @@ TO_READ: Any = (
     ("When", {"fields": ("opens_in_words", "closes_in_words")}),
     ("Showing it", {"fields": SWITCHES}),
 )
+
+
+class ChangedMeanwhile(Exception):
+    """The row is not as it was when the form was judged."""
 
 
 @admin.register(Sale)
@@ -83,12 +89,24 @@ class SaleAdmin(SaleColumns):
         zone = local_time.known_zone(request.COOKIES.get(local_time.COOKIE))
         return type("SaleForm", (made,), {"zone": zone})
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Sale | None:
-        """Under its lock when it is about to be changed, so that nobody saves between our look and our save."""
-        found = super().get_object(request, object_id, from_field)
-        if found is None or request.method != "POST":
-            return found
-        return Sale.objects.select_for_update().filter(pk=found.pk).first()
+    @method_decorator(csrf_protect)
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Django's, but not in one transaction: the form asks the stores, and nobody shall wait for that at the row.
+
+        What was looked at is looked at again when it is saved (`save_model`); if it has changed, it is judged anew.
+        """
+        for _ in range(backoffice.ROUNDS):
+            try:
+                return self._changeform_view(request, object_id, form_url, extra_context)  # type: ignore[attr-defined]
+            except (ChangedMeanwhile, IntegrityError) as error:
+                latest = error
+        raise latest
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         """A new sale's defaults, or a copy of the sale named in `?copy=`; nothing is stored before it is saved."""
@@ -103,6 +121,9 @@ class SaleAdmin(SaleColumns):
         context["tabs"] = tabs(request, stored, "settings") if stored else []
         context["advice"] = advice(stored, timezone.now()) if stored and self._may_edit(request, stored) else []
         context["conflict"] = getattr(context["adminform"].form, "conflict", None)
+        context["question"] = getattr(context["adminform"].form, "question", None)
+        pressed = ("_continue", "_addanother", "_save")
+        context["press"] = next((name for name in pressed if name in request.POST), "_save")
         context["may_duplicate"] = stored is not None and self.has_add_permission(request)
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -137,17 +158,47 @@ class SaleAdmin(SaleColumns):
         )
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
-        if add:
-            return journal.message("Added", [], is_new=True)
-        return journal.message("Settings changed", journal.changes_between(form.before, form.instance.settings()))
+        return []  # `save_model` has written it already
 
-    def save_model(self, request: HttpRequest, obj: Sale, form: SaleModelForm, change: bool) -> None:
-        if backoffice.save(obj):
-            # Once the row can be seen by others: if we die before we have published, the worker does.
-            transaction.on_commit(partial(self._publish, request, obj))
-        if "_continue" not in request.POST:  # else the page says it itself
-            for warning in advice(obj, timezone.now()):
-                self.message_user(request, f"Please note, about “{obj.name}”: {warning}", messages.WARNING)
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Nothing: see `save_model`."""
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Nothing: see `save_model`."""
+
+    def save_model(self, request: HttpRequest, obj: Sale, form: Any, change: bool) -> None:
+        """Save the row and the line of the log together, then put the sale in force.
+
+        Raises:
+            ChangedMeanwhile: somebody has saved it since the form was judged.
+            IntegrityError: somebody has just added a sale under the same SKU.
+        """
+        with backoffice.unchanged(obj.pk, form.before) if change else transaction.atomic() as is_unchanged:
+            if change and not is_unchanged:
+                raise ChangedMeanwhile
+            is_marked = backoffice.save(obj)
+            reason = form.cleaned_data["reason"].strip()
+            if change:
+                changes = journal.changes_between(form.before, obj.settings())
+                journal.note(request.user, obj, "Settings changed", changes, reason)
+            else:
+                journal.note(request.user, obj, "Added", reason=reason, is_new=True)
+        if is_marked:
+            # If we die before it, the worker does it.
+            for said in outcome.publish(obj, request.user).messages:
+                self.message_user(request, said.text, said.level)
+
+    def response_add(self, request: HttpRequest, obj: Sale, post_url_continue: str | None = None) -> HttpResponse:
+        return self._back_to_form(obj) or super().response_add(request, obj, post_url_continue)
+
+    def response_change(self, request: HttpRequest, obj: Sale) -> HttpResponse:
+        return self._back_to_form(obj) or super().response_change(request, obj)
+
+    def _back_to_form(self, sale: Sale) -> HttpResponse | None:
+        """Where it could not be published because of its SKU, the form that can be corrected."""
+        if sale.published and not Sale.objects.filter(pk=sale.pk, published=True).exists():
+            return redirect("admin:sales_sale_change", sale.pk)
+        return None
 
     @admin.display(description="price")
     def price_in_words(self, sale: Sale) -> str:
@@ -161,10 +212,6 @@ class SaleAdmin(SaleColumns):
     def closes_in_words(self, sale: Sale) -> SafeString:
         lasts = words.duration(sale.closes_at - sale.opens_at)
         return format_html("{} (lasts {})", local_moment(sale.closes_at), lasts)
-
-    def _publish(self, request: HttpRequest, sale: Sale) -> None:
-        for said in outcome.publish(sale, request.user).messages:
-            self.message_user(request, said.text, said.level)
 
     def _may_edit(self, request: HttpRequest, sale: Sale | None) -> bool:
         return self.has_add_permission(request) if sale is None else self.has_change_permission(request, sale)

@@ -1,21 +1,28 @@
 """From the back office's table to the ledger: what merchandisers save becomes what shoppers see.
 
 A row that needs publishing says so in the row itself, so that a save made while the ledger is away, or by a process
-that died before it had published, is not forgotten: the worker publishes it later. Whoever publishes reads the row
-under its lock, so that the last thing saved is the last thing published.
+that died before it had published, is not forgotten: the worker publishes it later. No lock is held meanwhile, so that a
+slow store keeps nobody from saving: each save has a number, the ledger takes no lower one after a higher one, and the
+mark is taken off only a row that still has the number that was published. So the last thing saved is the last thing
+published, however many publish at once, and wherever one of them dies.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 
 from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
+from django.db.models import F
+from django.db.models.functions import Greatest
 from pymongo.errors import DuplicateKeyError
 
 from flashdrop import loops
-from flashdrop.mongo_client import PyMongoError
+from flashdrop.mongo_client import PyMongoError, within
 from flashdrop.redis_client import RedisError, redis
 from sales import catalogue, publishing, stock
 from sales.models import Sale
@@ -23,7 +30,16 @@ from sales.published import SaleSettings
 from sales.publishing import Published
 
 log = logging.getLogger(__name__)
-SAVED = [field.name for field in fields(SaleSettings) if field.name != "id"] + ["needs_publishing", "updated_at"]
+SAVED = [
+    *(field.name for field in fields(SaleSettings) if field.name != "id"),
+    "needs_publishing",
+    "saved_version",
+    "updated_at",
+]
+# Somebody who saves faster than one publishes leaves the rest to the worker.
+ROUNDS = 5
+# Somebody waits for the form.
+ANSWER_SECONDS = 1.5
 
 
 class LedgerAway(Exception):
@@ -37,37 +53,58 @@ class SkuTaken(Exception):
 def save(sale: Sale) -> bool:
     """Save the row, marked for publishing when shoppers can see it or could before. Returns whether it was marked."""
     sale.needs_publishing = sale.published or sale.version > 0
+    sale.saved_version = F("saved_version") + 1 if not sale._state.adding else 1
     # Not the version: whoever publishes writes that, and may have done so since this row was read.
     sale.save(update_fields=None if sale._state.adding else SAVED)
+    sale.refresh_from_db(fields=["saved_version"])
     return sale.needs_publishing
+
+
+@contextmanager
+def unchanged(sale_id: str, before: SaleSettings) -> Iterator[bool]:
+    """A transaction with the row under its lock; whether it still has the settings that were read before.
+
+    What has to be asked of the stores is asked before this, and what was read then is looked at again in it: so nobody
+    waits at the row for a store, and nobody's change is lost.
+    """
+    with transaction.atomic():
+        current = Sale.objects.select_for_update().filter(pk=sale_id).first()
+        yield current is not None and current.settings() == before
 
 
 def publish_saved(sale_id: str) -> Published | None:
     """Publish the row as it is now, and note in it what is in force. None when somebody else has done it.
 
-    Synchronous, for the admin, commands and the worker's thread; not inside a transaction, or others would not see the
-    row that this puts in force.
+    Synchronous, for the admin, commands and the worker's thread; not inside a transaction, which would keep others from
+    the row, or the whole table, for as long as a store takes to answer.
 
     Raises:
         LedgerAway: the row keeps its mark.
         SkuTaken: the row is no longer marked as published.
     """
-    with transaction.atomic():
-        sale = Sale.objects.select_for_update().filter(pk=sale_id, needs_publishing=True).first()
+    published = None
+    for _ in range(ROUNDS):
+        sale = Sale.objects.filter(pk=sale_id, needs_publishing=True).first()
         if sale is None:
-            return None
-        row = Sale.objects.filter(pk=sale_id)
+            break
+        as_read = Sale.objects.filter(pk=sale_id, saved_version=sale.saved_version)
         try:
-            published = loops.run(lambda: publishing.publish(sale.settings()))
-        except DuplicateKeyError:
-            row.update(needs_publishing=False, published=False)
+            published = loops.run(partial(publishing.publish, sale.settings(), sale.saved_version))
+        except catalogue.Overtaken as newer:
+            # Saved anew since we read it; or nobody did, and the back office is an older copy of itself, restored.
+            if as_read.update(saved_version=newer.saved + 1):
+                log.warning("sale %s: the ledger knows a later save than this back office; this one replaces it", sale)
+        except DuplicateKeyError as error:
+            if as_read.update(needs_publishing=False, published=False):
+                raise SkuTaken from error
         except PyMongoError as error:
             log.warning("sale %s: saved, but the ledger can't be written: %s", sale.sku, error)
             raise LedgerAway from error
         else:
-            row.update(needs_publishing=False, version=published.sale.version, stock=published.sale.stock)
-            return published
-    raise SkuTaken
+            version = Greatest("version", published.sale.version)  # another may have published the same meanwhile
+            if as_read.update(needs_publishing=False, version=version, stock=published.sale.stock):
+                break
+    return published
 
 
 def save_and_publish(sale: Sale) -> Published | None:
@@ -93,6 +130,16 @@ async def publish_outstanding() -> int:
         except SkuTaken:
             log.error("sale %s: not published, the ledger has another one under its sku", pk)
     return len(outstanding)
+
+
+def is_sku_taken(sku: str, sale_id: str) -> bool:
+    """Whether the ledger has another sale under this SKU: of an earlier back office, say. False while it is away."""
+    try:
+        there = loops.run(lambda: within(ANSWER_SECONDS, catalogue.get_by_sku(sku)))
+    except (PyMongoError, TimeoutError) as error:
+        log.warning("sku %s: the ledger can't be asked whether it is taken: %s", sku, error)
+        return False
+    return there is not None and there.id != sale_id
 
 
 def units_taken(sale: Sale) -> int:

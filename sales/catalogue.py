@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 
 from pymongo import ASCENDING, IndexModel, ReturnDocument
+from pymongo.errors import DuplicateKeyError
 
 from flashdrop.metrics import timed
 from flashdrop.mongo_client import Collection, Document, collection
@@ -19,6 +20,14 @@ FIRST_EPOCH = 1
 # Set on rehearsals only: the id of the sale that is rehearsed.
 MARK = "rehearsal_of"
 INDEXES = (IndexModel([("sku", ASCENDING)], unique=True, name="sku"),)
+
+
+class Overtaken(Exception):
+    """Settings that were saved later have been published already; `saved` is the number of theirs."""
+
+    def __init__(self, saved: int) -> None:
+        super().__init__(f"settings saved later are published already ({saved})")
+        self.saved = saved
 
 
 def _sales() -> Collection:
@@ -36,18 +45,37 @@ async def indexes() -> list[Document]:
 
 
 @timed("mongodb")
-async def save(settings: SaleSettings, rehearsal_of: str | None = None) -> PublishedSale:
+async def save(settings: SaleSettings, rehearsal_of: str | None = None, saved: int | None = None) -> PublishedSale:
     """Store `settings` under a new version. Version 1 means that nothing of this sale was there before.
 
-    `rehearsal_of` marks a new one as the rehearsal of that sale; the mark stays for good.
+    `rehearsal_of` marks a new one as the rehearsal of that sale; the mark stays for good. `saved` orders what several
+    processes publish: settings of a lower number are refused after those of a higher one, in the same step.
 
     Raises:
+        Overtaken: by its `saved`.
         pymongo.errors.DuplicateKeyError: another sale has this sku.
     """
     values = asdict(settings)
     sale_id = values.pop("id")
+    wanted: Document = {"_id": sale_id}
+    if saved is not None:
+        values["saved"] = saved
+        wanted["$or"] = [{"saved": {"$exists": False}}, {"saved": {"$lte": saved}}]
+    try:
+        return await _save(wanted, values, settings, rehearsal_of)
+    except DuplicateKeyError as error:
+        there = await _sales().find_one({"_id": sale_id}, {"saved": 1})
+        if saved is None or there is None:
+            raise
+        if there.get("saved", 0) > saved:
+            raise Overtaken(there["saved"]) from error
+        # Another process has just inserted it; or its sku is another sale's, which the second try says again.
+        return await _save(wanted, values, settings, rehearsal_of)
+
+
+async def _save(wanted: Document, values: Document, settings: SaleSettings, rehearsal_of: str | None) -> PublishedSale:
     document = await _sales().find_one_and_update(
-        {"_id": sale_id},
+        wanted,
         {
             "$set": values,
             "$inc": {"version": 1},

@@ -92,6 +92,11 @@ class Sale(models.Model):
     version = models.PositiveIntegerField(
         default=0, editable=False, help_text="The ledger's version of these settings; 0 while it has none."
     )
+    saved_version = models.PositiveBigIntegerField(
+        default=0,
+        editable=False,
+        help_text="Rises with each save; the ledger takes no older one after a newer one.",
+    )
     needs_publishing = models.BooleanField(
         default=False, editable=False, help_text="Edited here, and not known to be in the ledger yet."
     )

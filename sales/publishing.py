@@ -25,17 +25,20 @@ class Published:
     in_force: bool
 
 
-async def publish(settings: SaleSettings) -> Published:
+async def publish(settings: SaleSettings, saved: int | None = None) -> Published:
     """Store `settings` in the ledger under a new version, then put them in force at the gate.
+
+    `saved`, where there is one, tells which of several settings was saved last (`catalogue.save`).
 
     Not atomic: between the two steps the gate sells by the older version. A unit it issues above a lowered stock stays
     pending until the stock is corrected, so nothing is written that the ledger's stock does not cover.
 
     Raises:
+        catalogue.Overtaken: settings that were saved later have been published already.
         pymongo.errors.DuplicateKeyError: another sale has this sku.
         pymongo.errors.PyMongoError: the ledger can't be written; whether it was is unknown, and repeating is safe.
     """
-    sale = await catalogue.save(settings)
+    sale = await catalogue.save(settings, saved=saved)
     return await put_in_force(sale, create=sale.version == 1)
 
 

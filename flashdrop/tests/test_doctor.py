@@ -26,7 +26,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 
 from conftest import BASE_DIR, FOLDER, MONGO_PORT, settings_of
-from flashdrop import loops, mongo_client, redis_client
+from flashdrop import loops, mongo_client, redis_client, zone_rules
 from flashdrop.config import Config, config
 from flashdrop.embedded.mongo_server import mongo_binary
 from flashdrop.embedded.process import Server, free_port
@@ -245,6 +245,19 @@ def test_the_files_of_the_host(tmp_path: Path) -> None:
     # As in a container with a read-only root: the back office is elsewhere.
     elsewhere = replace(nowhere, database_url="postgres://flashdrop@postgres/flashdrop")
     assert the(check_configuration(elsewhere), Area.CONFIGURATION, "data folder").level is OK
+
+
+def test_the_rules_of_time_zones_grow_old() -> None:
+    from orders.doctor.configuration import _zone_rules
+
+    released = zone_rules.at_least_as_new_as()
+    for days, level in ((10, OK), (364, OK), (366, ADVICE)):
+        notes = Notes(Area.CONFIGURATION)
+        _zone_rules(released + timedelta(days=days), notes)
+        (finding,) = notes.findings
+        assert (finding.name, finding.level) == ("time zone rules", level)
+        assert f"tzdata {zone_rules.version()}" in finding.found
+        assert ("pip install --upgrade tzdata" in finding.advice) == (level is ADVICE)
 
 
 SERVER: list[tuple[dict[str, str], Expected]] = [

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import tempfile
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
+from flashdrop import zone_rules
 from flashdrop.config import BASE_DIR, Config
 from orders.doctor.finding import Area, Finding, Notes
 
@@ -16,6 +18,7 @@ SHORTEST_KEY = 32
 FEWEST_CHARACTERS = 8
 NEW_KEY = "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
 MANIFEST = "staticfiles.json"
+OLDEST_ZONE_RULES = timedelta(days=365)
 
 
 def check_configuration(config: Config) -> list[Finding]:
@@ -29,6 +32,7 @@ def check_configuration(config: Config) -> list[Finding]:
     _database(config, notes)
     _data_dir(config, notes)
     _static_files(config, notes)
+    _zone_rules(datetime.now(UTC), notes)
     return notes.findings
 
 
@@ -163,6 +167,19 @@ def _static_files(config: Config, notes: Notes) -> None:
             advice,
         )
     return notes.ok("static files", f"{len(collected)} collected")
+
+
+def _zone_rules(now: datetime, notes: Notes) -> None:
+    released = zone_rules.at_least_as_new_as()
+    found = f"tzdata {zone_rules.version()}, not older than {released:%B %Y}; the system's own are not used"
+    if now - released <= OLDEST_ZONE_RULES:
+        return notes.ok("time zone rules", found)
+    return notes.advice(
+        "time zone rules",
+        f"{found}. Governments change their clocks several times a year: a time planned on a local clock may be read "
+        "an hour wrong",
+        "`pip install --upgrade tzdata` on every host, then restart the web and worker processes",
+    )
 
 
 def _own_static_files() -> set[str]:

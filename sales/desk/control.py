@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from copy import copy
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,20 +11,23 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.safestring import SafeString
 
 from sales import permissions
 from sales.backoffice import LedgerAway
-from sales.desk import consequences, controls, journal, local_time, standing, states
+from sales.desk import advice, consequences, controls, journal, local_time, standing, states
 from sales.desk.controls import Action, AlreadySo, Ask, Refused
 from sales.desk.local_time import BadTime
 from sales.desk.page import desk_page, frame
 from sales.desk.standing import Standing
-from sales.desk.time_fields import WallTimeField, ZoneSelect
+from sales.desk.time_fields import READING, WallTimeField, WallTimeInput, ZoneSelect
 from sales.models import MAX_STOCK, Sale
 
 MAX_MINUTES = 7 * 24 * 60
 EXTENSIONS = (5, 15, 60)
 LATELY = 8
+# What a question carries over to its answer.
+KEPT = ("do", "units", "minutes", "at", f"at{READING}", "time_zone")
 
 
 class AskForm(forms.Form):
@@ -56,7 +60,7 @@ class AskForm(forms.Form):
             raise forms.ValidationError("Say by how many minutes.")
         if cleaned.get("at"):
             try:
-                cleaned["at"] = local_time.instant(cleaned["at"], local_time.known_zone(cleaned.get("time_zone")))
+                cleaned["at"] = local_time.settle(cleaned["at"], local_time.known_zone(cleaned.get("time_zone")))
             except BadTime as error:
                 raise forms.ValidationError(str(error)) from error
         return cleaned
@@ -101,11 +105,17 @@ def _page(request: HttpRequest, sale: Sale, now: Standing) -> dict[str, Any]:
         "is_over": now.now >= sale.closes_at,
         "has_opened": now.now >= sale.opens_at,
         "extensions": EXTENSIONS,
-        "end_at": local_time.shown(max(sale.closes_at, _next_minute(now.now)), zone),
+        "end_at": _end_input(max(sale.closes_at, _next_minute(now.now)), zone),
         "zone_select": ZoneSelect().render("time_zone", zone, {"id": "id_time_zone"}),
         "now_ms": int(now.now.timestamp() * 1000),
         "entries": journal.entries(sale, limit=LATELY),
     }
+
+
+def _end_input(at: datetime, zone: str) -> SafeString:
+    widget = WallTimeInput()
+    widget.zone = zone
+    return widget.render("at", at, {"id": "id_at", "required": True})
 
 
 def _next_minute(at: datetime) -> datetime:
@@ -128,23 +138,32 @@ def _confirm(request: HttpRequest, sale: Sale, form: AskForm, error: str = "", s
         sale,
         "control",
         ask=ask,
-        kept=[(name, form.data[name]) for name in ("do", "units", "minutes", "at", "time_zone") if form.data.get(name)],
+        kept=[(name, form.data[name]) for name in KEPT if form.data.get(name)],
         seen=ask.seen or controls.seen_now(sale, ask.action),
         token=ask.token or secrets.token_hex(12),
         button=button,
         consequences=consequences.consequences(sale, ask.action, values, now),
-        needs_reason=ask.action in controls.NEEDS_REASON,
+        warnings=_warnings(sale, values, now),
+        needs_reason=controls.needs_reason(sale, ask),
         is_harsh=ask.action in (Action.PAUSE, Action.CLOSE, Action.WITHDRAW),
         error=error,
     )
     return render(request, "desk/control_confirm.html", context, status=status)
 
 
+def _warnings(sale: Sale, values: dict[str, Any], now: Standing) -> list[str]:
+    """What may be a slip, of what comes with `values`."""
+    before, after = sale.settings(), copy(sale)
+    for name, value in values.items():
+        setattr(after, name, value)
+    return [warning.text for warning in advice.unanswered(after, now.now, before)]
+
+
 def _do(request: HttpRequest, sale: Sale, form: AskForm) -> HttpResponse:
     if not form.is_valid():
         return _back(request, sale, messages.ERROR, f"Nothing was done. {form.said()}")
     ask = form.ask()
-    if ask.action in controls.NEEDS_REASON and not ask.reason:
+    if controls.needs_reason(sale, ask) and not ask.reason:
         return _confirm(request, sale, form, "Say why, in a few words: it goes into the log.", status=400)
     try:
         found = controls.carry_out(sale, ask, request.user, standing.look(sale).now)

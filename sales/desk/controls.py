@@ -6,16 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
-from django.db import transaction
 
 from sales import backoffice
 from sales.desk import journal, outcome, words
 from sales.desk.outcome import Outcome
 from sales.models import MAX_STOCK, Sale
+
+# Tries to save over colleagues who do the same.
+ROUNDS = 5
 
 
 class Action(StrEnum):
@@ -85,6 +88,13 @@ def seen_now(sale: Sale, action: Action) -> str:
     return sale.closes_at.isoformat() if action is Action.END_AT else ""
 
 
+def needs_reason(sale: Sale, ask: Ask) -> bool:
+    """Whether the log must say why: for what takes something away from shoppers, or changes what is on sale."""
+    return ask.action in NEEDS_REASON or (
+        ask.action is Action.END_AT and ask.at is not None and ask.at < sale.closes_at
+    )
+
+
 def plan(sale: Sale, ask: Ask, now: datetime, taken: Taken) -> dict[str, Any]:
     """The settings that `ask` changes, with their new values. `taken` is asked only when the stock goes down.
 
@@ -132,16 +142,22 @@ def carry_out(sale: Sale, ask: Ask, user: AbstractBaseUser | AnonymousUser, now:
         Refused, AlreadySo: nothing was done.
         LedgerAway: nothing was done, because nobody can say how many units are taken.
     """
-    with transaction.atomic():
-        sale = Sale.objects.select_for_update().get(pk=sale.pk)
+    for _ in range(ROUNDS):
+        sale = Sale.objects.get(pk=sale.pk)
         if journal.was_noted(sale, ask.token):
             raise AlreadySo("That is done already: the button was pressed twice.")
         before = sale.settings()
-        for name, value in plan(sale, ask, now, lambda: backoffice.units_taken(sale)).items():
+        # Before the row is locked: this may ask the stores.
+        for name, value in plan(sale, ask, now, partial(backoffice.units_taken, sale)).items():
             setattr(sale, name, value)
-        backoffice.save(sale)
-        changes = journal.changes_between(before, sale.settings())
-        journal.note(user, sale, DONE[ask.action], changes, ask.reason, token=ask.token)
+        with backoffice.unchanged(sale.pk, before) as is_unchanged:
+            if is_unchanged and not journal.was_noted(sale, ask.token):
+                backoffice.save(sale)
+                changes = journal.changes_between(before, sale.settings())
+                journal.note(user, sale, DONE[ask.action], changes, ask.reason, token=ask.token)
+                break
+    else:
+        raise Refused(_somebody_was_quicker(sale))
     return outcome.publish(sale, user)
 
 

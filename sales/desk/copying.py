@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from sales.desk import journal
 from sales.desk.local_time import next_full_hour
@@ -25,6 +25,7 @@ COPIED = (
     "guests_allowed",
 )
 SKU_LENGTH = 64
+TRIES = 5
 
 
 def values_of_copy(sale: Sale, now: datetime) -> dict[str, Any]:
@@ -39,12 +40,22 @@ def values_of_copy(sale: Sale, now: datetime) -> dict[str, Any]:
     }
 
 
-@transaction.atomic
 def copy(sale: Sale, user: AbstractBaseUser | AnonymousUser, now: datetime) -> Sale:
-    """Add a copy as a draft, and note it."""
-    made = Sale.objects.create(**values_of_copy(sale, now))
-    journal.note(user, made, f"Added as a copy of “{sale.name}” ({sale.sku})", is_new=True)
-    return made
+    """Add a copy as a draft, and note it.
+
+    Raises:
+        IntegrityError: colleagues were quicker, `TRIES` times.
+    """
+    for left in reversed(range(TRIES)):
+        try:
+            with transaction.atomic():
+                made = Sale.objects.create(**values_of_copy(sale, now))
+                journal.note(user, made, f"Added as a copy of “{sale.name}” ({sale.sku})", is_new=True)
+                return made
+        except IntegrityError:  # somebody has just taken that SKU: the next one
+            if not left:
+                raise
+    raise AssertionError("unreachable")
 
 
 def free_sku(sku: str) -> str:

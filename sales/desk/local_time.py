@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from flashdrop import zone_rules
 
 # What people live in; the rest of the database is there for machines.
 REGIONS = ("Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Australia", "Europe", "Indian", "Pacific")
@@ -12,10 +16,30 @@ UTC_NAME = "UTC"
 # The browser's zone, or the one chosen last: set by static/js/desk-schedule.js.
 COOKIE = "desk_time_zone"
 INPUT_FORMAT = "%Y-%m-%dT%H:%M:%S"
+WALL_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.]\d+)?)?\Z", re.ASCII)
 
 
 class BadTime(ValueError):
     """Says in words why a time is not one instant."""
+
+
+class Reading(NamedTuple):
+    """An instant, and the wall time on a zone's clock as which somebody had it in front of them."""
+
+    at: datetime
+    zone: str
+    wall: datetime
+
+    def __str__(self) -> str:
+        """The form in which pages carry it: what `reading` reads, and static/js/desk-schedule.js reads and writes."""
+        return f"{self.at.astimezone(UTC).isoformat().replace('+00:00', 'Z')}|{self.zone}|{self.wall.isoformat()}"
+
+
+class Entered(NamedTuple):
+    """A wall time that was sent, beside what the page had made of it; None where it said nothing."""
+
+    wall: datetime
+    reading: Reading | None = None
 
 
 @cache
@@ -54,10 +78,11 @@ def typed(text: str) -> datetime:
         BadTime: it is no date and time.
     """
     try:
-        found = datetime.fromisoformat(text.strip())
+        if not WALL_TIME.match(text.strip()):  # a day alone, or a time with a zone of its own
+            raise ValueError
+        return datetime.fromisoformat(text.strip())
     except ValueError as error:
         raise BadTime("Give a date and a time, such as 2026-11-23 14:00.") from error
-    return found.replace(tzinfo=None)
 
 
 def instant(wall: datetime, zone: str) -> datetime:
@@ -88,9 +113,63 @@ def instant(wall: datetime, zone: str) -> datetime:
     )
 
 
+def reading(text: str) -> Reading | None:
+    """What `str(Reading(...))` wrote; None when it can't be made out."""
+    try:
+        at, zone, wall = text.split("|")
+        found = Reading(datetime.fromisoformat(at).astimezone(UTC), zone, typed(wall))
+    except (ValueError, OverflowError):
+        return None
+    return found if zone in zone_names() else None
+
+
+def settle(entered: Entered, zone: str, kept: datetime | None = None) -> datetime:
+    """The instant that somebody means who sent `entered` on the clock of `zone`; `kept` is the one that was there.
+
+    What they left alone stays `kept`, whatever the rules of their browser make of it. What they typed is taken when
+    their browser and we read it alike, or when it left the reading to us.
+
+    Raises:
+        BadTime: it may mean two instants, or none.
+    """
+    wall, seen = entered
+    if seen is None or seen.wall != wall:
+        if kept is not None and typed(shown(kept, zone)) == wall:
+            return kept
+        return instant(wall, zone)
+    if seen.zone != zone:
+        raise BadTime(
+            f"The time zone was changed to {_place(zone)}, this time was not: {wall:%H:%M} may mean "
+            f"{_utc(seen.at)}, as it was shown, or {_utc(instant(wall, zone))}, on the clock of {_place(zone)}. "
+            "Choose UTC as the time zone, and give the time in UTC."
+        )
+    if kept is not None and _second(seen.at) == _second(kept):
+        return kept
+    ours = instant(wall, zone)
+    if _second(ours) != _second(seen.at):
+        raise BadTime(
+            f"Your browser and this shop have different rules for the clock of {_place(zone)}: {_spoken(wall)} there "
+            f"is {_utc(seen.at)} by your browser's, {_utc(ours)} by ours (tzdata {zone_rules.version()}). "
+            "To say which one you mean, choose UTC as the time zone and give the time in UTC."
+        )
+    return ours
+
+
 def next_full_hour(now: datetime) -> datetime:
     """The next time that a clock strikes after `now`."""
     return now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+
+
+def _second(at: datetime) -> datetime:
+    return at.replace(microsecond=0)
+
+
+def _spoken(at: datetime) -> str:
+    return f"{at:%H:%M} on {at.day} {at:%B} {at.year}"
+
+
+def _utc(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%H:%M} UTC on {at.day} {at:%B} {at.year}"
 
 
 def _place(zone: str) -> str:

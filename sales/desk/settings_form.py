@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -14,11 +15,13 @@ from django.utils.safestring import SafeString
 
 from sales import backoffice
 from sales.backoffice import LedgerAway
-from sales.desk import edits, local_time, price
+from sales.desk import edits, guards, local_time, price, standing
 from sales.desk.edits import Conflict
-from sales.desk.local_time import BadTime
-from sales.desk.time_fields import WallTimeField, ZoneSelect
+from sales.desk.guards import Question
+from sales.desk.local_time import BadTime, Reading
+from sales.desk.time_fields import READING, WallTimeField, ZoneSelect
 from sales.models import MAX_PRICE_MINOR, Sale
+from sales.published import SaleSettings
 
 if TYPE_CHECKING:  # Django's own class takes no parameter at run time
     SaleModelForm = forms.ModelForm[Sale]
@@ -42,7 +45,10 @@ def _lengths() -> SafeString:
 
 
 class SaleForm(SaleModelForm):
-    """A sale's settings. `zone` is the clock that times are first shown on; `conflict` is there after a refusal."""
+    """A sale's settings. `zone` is the clock that times are first shown on.
+
+    After a refusal `conflict` holds what a colleague changed, `question` what has to be answered before this is saved.
+    """
 
     zone = local_time.UTC_NAME
 
@@ -60,6 +66,9 @@ class SaleForm(SaleModelForm):
     opens_at = WallTimeField(label="Opens")
     closes_at = WallTimeField(label="Closes")
     seen = forms.CharField(required=False, widget=forms.HiddenInput)
+    # Shown beside the question that they answer: templates/desk/_question.html.
+    confirmed = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+    reason = forms.CharField(required=False, max_length=500, widget=forms.HiddenInput)
 
     class Meta:
         model = Sale
@@ -98,12 +107,13 @@ class SaleForm(SaleModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.conflict: Conflict | None = None
+        self.question: Question | None = None
         # As it stands in the table: for the log, and for telling whose change is whose.
         self.before = None if self.instance._state.adding else self.instance.settings()
         self.initial["time_zone"] = self.zone
         for name in TIMES:
-            if isinstance(self.initial.get(name), datetime):
-                self.initial[name] = local_time.shown(self.initial[name], self.zone)
+            if name in self.fields:
+                self.fields[name].widget.zone = self.zone
         amount = self.initial.pop("price_minor", None if self.before is None else self.before.price_minor)
         if amount is not None:
             self.initial["price"] = price.plain(amount, self.initial.get("currency") or self.instance.currency)
@@ -119,7 +129,36 @@ class SaleForm(SaleModelForm):
     def clean_time_zone(self) -> str:
         return local_time.known_zone(self.cleaned_data.get("time_zone"))
 
+    @property
+    def seen_settings(self) -> SaleSettings | None:
+        """The sale as the page was made from it."""
+        seen = edits.read(self.cleaned_data.get("seen", ""))
+        return seen.settings if seen else None
+
+    def full_clean(self) -> None:
+        """The question comes last, when there is nothing else to correct."""
+        super().full_clean()
+        if self.is_bound and not self.errors:
+            self._ask()
+
+    def _ask(self) -> None:
+        current = self.instance if self.before is None else self._current()
+        if self.before is None:
+            self.question = guards.question_for_new(self.instance, timezone.now())
+        elif self.instance.settings() != current.settings():
+            self.question = guards.question(current, self.instance, partial(standing.look, current))
+        if self.question is None:
+            return
+        if self.cleaned_data["confirmed"] != self.question.key:
+            self.add_error(None, "Nothing is saved yet. Read the top of the page, and say that you mean it.")
+        elif self.question.needs_reason and not self.cleaned_data["reason"].strip():
+            self.add_error(None, "Nothing is saved yet. Say why, in a few words: it goes into the log.")
+        else:
+            self.question = None
+
     def clean(self) -> dict[str, Any]:
+        super().clean()  # or nobody looks whether the SKU is taken
+        self._clean_sku()
         self._clean_times()
         self._clean_price()
         if self.before is not None:
@@ -131,17 +170,18 @@ class SaleForm(SaleModelForm):
     def _clean_times(self) -> None:
         zone = self.cleaned_data.get("time_zone") or local_time.UTC_NAME
         for name in TIMES:
-            wall = self.cleaned_data.get(name)
-            if wall is None:
-                continue
-            kept = getattr(self.before, name) if self.before else None
-            if kept and local_time.typed(local_time.shown(kept, zone)) == wall:
-                self.cleaned_data[name] = kept  # untouched, even where the clock shows this time twice
+            entered = self.cleaned_data.get(name)
+            if entered is None:
                 continue
             try:
-                self.cleaned_data[name] = local_time.instant(wall, zone)
+                self.cleaned_data[name] = local_time.settle(entered, zone, getattr(self.seen_settings, name, None))
             except BadTime as error:
                 self.add_error(name, str(error))
+
+    def _clean_sku(self) -> None:
+        sku = self.cleaned_data.get("sku")
+        if sku and (self.before is None or sku != self.before.sku) and backoffice.is_sku_taken(sku, self.instance.pk):
+            self.add_error("sku", "The ledger already has another sale under this SKU. Choose a different one.")
 
     def _clean_price(self) -> None:
         currency = self.cleaned_data.get("currency") or self.instance.currency
@@ -186,7 +226,7 @@ class SaleForm(SaleModelForm):
         return replace(self.before, **typed, price_minor=self.instance.price_minor)
 
     def _current(self) -> Sale:
-        """The row as it is, which `instance` is about to stop being. It is locked: see `SaleAdmin.get_object`."""
+        """The row as it is, which `instance` is about to stop being; looked at again when it is saved."""
         return Sale.objects.get(pk=self.instance.pk)
 
     def _take_theirs_where_mine_is_untouched(self, current: Sale, mine: set[str]) -> None:
@@ -202,7 +242,8 @@ class SaleForm(SaleModelForm):
                 if value:
                     data[name] = "on"
             elif name in TIMES:
-                data[name] = local_time.shown(value, zone)
+                data[name] = text = local_time.shown(value, zone)
+                data[f"{name}{READING}"] = str(Reading(value, zone, local_time.typed(text)))
             elif name == "price_minor":
                 data["price"] = price.plain(value, settings.currency)
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from sales.models import Sale
 
 LIST = "/admin/sales/sale/"
 ADD = f"{LIST}add/"
+REASON = "For a test"
 SWITCHES = ("guests_allowed", "published", "paused")
 
 
@@ -73,11 +75,18 @@ async def get(admin: Client, address: str) -> str:
     return html.unescape(response.content.decode())
 
 
-async def post(admin: Client, address: str, data: dict[str, Any]) -> str:
-    """Post as the browser does, in a thread as the server does; the page that comes back."""
+async def post(admin: Client, address: str, data: dict[str, Any], *, means_it: bool = True) -> str:
+    """Post as the browser does, in a thread as the server does; the page that comes back.
+
+    What the form asks back is answered with yes, unless told otherwise.
+    """
 
     def work() -> HttpResponse:
-        return admin.post(address, data, follow=True)
+        response = admin.post(address, data, follow=True)
+        asked = re.search(r'name="confirmed" value="(\w+)"', response.content.decode())
+        if asked and means_it:
+            response = admin.post(address, data | {"confirmed": asked[1], "reason": REASON}, follow=True)
+        return response
 
     response = await asyncio.to_thread(work)
     assert response.status_code == 200

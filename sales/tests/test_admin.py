@@ -187,10 +187,26 @@ async def test_a_sku_that_the_ledger_gave_to_another_sale_is_not_taken_over(
     admin_client: Client, publish: Publish
 ) -> None:
     other = await publish()
-    said = await post(admin_client, ADD, form(sku=other.sku))
+    said = await post(admin_client, ADD, form(sku=other.sku, name="Mine"))
+    assert "The ledger already has another sale under this SKU. Choose a different one." in said
+    assert 'value="Mine"' in said
+    assert not await Sale.objects.filter(sku=other.sku).aexists()
+
+
+async def test_a_sku_that_the_ledger_gives_away_meanwhile_ends_in_the_form(
+    admin_client: Client, publish: Publish
+) -> None:
+    sale = await created(admin_client, published=False, name="Mine")
+    with ledger_away():  # nobody can say that it is taken
+        await changed(admin_client, sale, published=True)
+    other = await publish(sku=sale.sku)
+    sale = await Sale.objects.aget(pk=sale.pk)
+    said = await changed(admin_client, sale, description="Brushed steel")
     assert "the ledger already has another sale under this SKU" in said
-    sale = await Sale.objects.aget(sku=other.sku)
-    assert (sale.published, sale.needs_publishing, sale.version) == (False, False, 0)
+    assert "was changed successfully" not in said
+    assert 'value="Mine"' in said and "Brushed steel" in said
+    after = await Sale.objects.aget(pk=sale.pk)
+    assert (after.published, after.needs_publishing, after.version) == (False, False, 0)
     found = await catalogue.get_by_sku(other.sku)
     assert found is not None and replace(found, epoch=other.epoch) == other  # a worker may have rebuilt its gate
 

@@ -19,9 +19,14 @@
     return formats.get(key);
   }
 
-  // How far the zone's clock is ahead of UTC at an instant, in ms.
+  function knows(zone) {
+    try { return Boolean(format(zone, "en-US", {})); } catch { return false; }
+  }
+
+  // How far the zone's clock is ahead of UTC at an instant, in ms; NaN for a zone that this browser doesn't know.
   function ahead(ms, zone) {
     const parts = {};
+    if (!knows(zone) || Number.isNaN(ms)) return NaN;
     const options = { hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric", second: "numeric" };
     for (const part of format(zone, "en-US", options).formatToParts(new Date(ms))) parts[part.type] = Number(part.value);
     const wall = Date.UTC(parts.year, parts.month - 1, parts.day, parts.hour, parts.minute, parts.second);
@@ -37,7 +42,8 @@
   }
 
   function shown(ms, zone) {
-    return new Date(ms + ahead(ms, zone)).toISOString().slice(0, 19).replace(/:00$/, "");
+    const text = Number.isNaN(ahead(ms, zone)) ? "+" : new Date(ms + ahead(ms, zone)).toISOString();
+    return /^[+-]/.test(text) ? "" : text.slice(0, 19).replace(/:00$/, ""); // no input takes a year of five digits
   }
 
   function spoken(ms, zone) {
@@ -73,14 +79,32 @@
     return zone === "UTC" ? "UTC" : zone.split("/").pop().replaceAll("_", " ");
   }
 
-  // The form: inputs on the clock of the zone that stands in the select.
+  // The form: inputs on the clock of the zone that stands in the select. What each of them means stands beside it, as
+  // `instant|zone|wall time`, so that the server sees which instant it was taken for, and refuses what it reads otherwise.
   const select = document.querySelector("select[name=time_zone]");
-  const inputs = [...document.querySelectorAll("input.desk-time")];
+  const inputs = [...document.querySelectorAll("input.desk-time")].filter((input) => beside(input));
   const instants = new Map();
 
+  function beside(input) {
+    return input.form && input.form.elements[`${input.name}_reading`];
+  }
+
+  const minutes = (wall) => wall.replace(/(T\d\d:\d\d):00(\.0+)?$/, "$1");
+
+  // What the server has put there: it is the instant's, also where this browser has other rules for the zone.
+  function given(input) {
+    const [at, zone, wall] = beside(input).value.split("|");
+    return zone === select.value && minutes(wall || "") === minutes(input.value) ? Date.parse(at) : NaN;
+  }
+
+  function note(input, at) {
+    if (Number.isNaN(at)) instants.delete(input);
+    else instants.set(input, at);
+    beside(input).value = Number.isNaN(at) ? "" : `${new Date(at).toISOString()}|${select.value}|${input.value}`;
+  }
+
   function read(input) {
-    // What nobody touched stays the instant it was, also where a clock shows it twice.
-    return instants.has(input) ? instants.get(input) : instant(input.value, select.value);
+    return instants.has(input) ? instants.get(input) : NaN;
   }
 
   function hints() {
@@ -88,6 +112,7 @@
       const input = document.getElementById(output.dataset.moment);
       const at = input && input.value ? read(input) : null;
       if (at === null) output.textContent = "";
+      else if (!knows(select.value)) output.textContent = `This browser doesn’t know the clock of ${place(select.value)}.`;
       else if (Number.isNaN(at)) output.textContent = `${place(select.value)} has no such time: the clocks skip it.`;
       else output.textContent = [select.value === "UTC" ? "" : `${spoken(at, "UTC")} UTC`, says(output, at)].filter(Boolean).join(" · ");
     }
@@ -104,30 +129,32 @@
     return at > from ? `lasts ${lasting(at - from)}` : "that is before it opens";
   }
 
-  function zoneChanged(before) {
+  function zoneChanged() {
+    if (!knows(select.value)) return hints();
     for (const input of inputs) {
-      const at = instants.has(input) ? instants.get(input) : instant(input.value, before);
-      if (Number.isNaN(at)) continue;
-      instants.set(input, at);
-      input.value = shown(at, select.value);
+      const at = read(input);
+      const text = shown(at, select.value);
+      if (!text) continue;
+      input.value = text;
+      note(input, at);
     }
     hints();
   }
 
   if (select && inputs.length) {
-    let zone = select.value;
     for (const input of inputs) {
-      const at = input.value ? instant(input.value, zone) : NaN;
-      if (!Number.isNaN(at)) instants.set(input, at);
-      input.addEventListener("input", () => { instants.delete(input); hints(); });
+      if (input.value) {
+        const at = given(input);
+        note(input, Number.isNaN(at) ? instant(input.value, select.value) : at);
+      }
+      input.addEventListener("input", () => { note(input, instant(input.value, select.value)); hints(); });
     }
     select.addEventListener("change", () => {
       remember(select.value);
-      zoneChanged(zone);
-      zone = select.value;
+      zoneChanged();
     });
     const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
-    if (!chosen() && here !== zone && [...select.options].some((option) => option.value === here)) {
+    if (!chosen() && here !== select.value && [...select.options].some((option) => option.value === here)) {
       select.value = here;
       select.dispatchEvent(new Event("change"));
     }
@@ -137,8 +164,9 @@
         const closes = document.getElementById("id_closes_at");
         const from = read(document.getElementById("id_opens_at"));
         if (Number.isNaN(from)) return;
-        instants.set(closes, from + Number(button.dataset.lasts) * 1000);
-        closes.value = shown(instants.get(closes), select.value);
+        const at = from + Number(button.dataset.lasts) * 1000;
+        closes.value = shown(at, select.value);
+        note(closes, at);
         hints();
       });
     }

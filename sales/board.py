@@ -55,6 +55,8 @@ class Board:
         """The ledger's settings of every sale, withdrawn ones too, by sale id."""
         self.sale_named: dict[str, PublishedSale] = {}
         """The same by sku: what a purchase asks the gate about, whatever is on show."""
+        self.unreadable = 0
+        """Sales whose documents in the ledger can't be read; the others are on show."""
         self._settings_at = float("-inf")
         self._woken_at = float("-inf")
         self._levels_at = float("-inf")
@@ -72,8 +74,10 @@ class Board:
 
     @property
     def knows_every_sale(self) -> bool:
-        """Whether a sale that the board doesn't have doesn't exist; false when the ledger has not answered for long."""
-        return self.is_known and time.monotonic() - self._read_at < COMPLETE_SECONDS
+        """Whether a sale that the board doesn't have doesn't exist; false when the ledger has not answered for long, or
+        has one that can't be read.
+        """
+        return self.is_known and not self.unreadable and time.monotonic() - self._read_at < COMPLETE_SECONDS
 
     @property
     def age_seconds(self) -> float:
@@ -166,7 +170,7 @@ class Board:
 
     async def _refresh_settings(self) -> None:
         try:
-            sales = await within(STALE_SECONDS, catalogue.every())
+            sales, self.unreadable = await within(STALE_SECONDS, catalogue.shelf())
         except (PyMongoError, TimeoutError) as error:
             log.warning("the ledger's settings can't be read: %s", error)
             # Once in a while, not at every refresh: the gate's levels must not wait for it.

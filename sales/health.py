@@ -52,6 +52,8 @@ def _board_reasons(board: Board) -> list[str]:
         for showing in board.by_sku.values()
         if showing.phase is Phase.NOT_READY
     ]
+    if board.unreadable:
+        reasons.append(f"the ledger has sales that this version can't read: {board.unreadable}")
     if board.age_seconds > 2 * STALE_SECONDS:
         reasons.append("the board is stale: the gate has not answered")
     return reasons

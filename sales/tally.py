@@ -81,6 +81,8 @@ async def outcomes(sale_id: str, seconds: int) -> Outcomes:
     for minute, row in zip([*minutes, *minutes], rows, strict=True):
         for field, count in row.items():
             second, _, outcome = field.partition(":")
+            if not second.isdigit():  # another version's
+                continue
             place = minute * 60 + int(second) - ends_at + seconds
             if 0 <= place < seconds:
                 found[outcome][place] += int(count)

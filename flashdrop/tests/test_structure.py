@@ -180,3 +180,24 @@ def test_modules_say_what_they_are_for() -> None:
 def test_every_model_change_has_its_migration() -> None:
     found = run(sys.executable, "manage.py", "makemigrations", "--check", "--dry-run")
     assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_a_column_that_is_added_has_a_value_for_the_version_before() -> None:
+    """In an update both versions write rows, and the older one does not name what it does not know."""
+    from django.db import migrations
+    from django.db.migrations.loader import MigrationLoader
+    from django.db.models import NOT_PROVIDED
+
+    loader = MigrationLoader(None)
+    added = [
+        operation
+        for (app, _), migration in loader.disk_migrations.items()
+        if app in APPS
+        for operation in migration.operations
+        if isinstance(operation, migrations.AddField)
+    ]
+    assert [
+        f"{one.model_name}.{one.name}: null=True, or a db_default"
+        for one in added
+        if not one.field.null and one.field.db_default is NOT_PROVIDED
+    ] == []

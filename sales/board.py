@@ -18,6 +18,7 @@ from flashdrop.loops import PerLoop
 from flashdrop.mongo_client import PyMongoError, mongo, within
 from flashdrop.prepared import Prepared
 from flashdrop.redis_client import RedisError, redis
+from flashdrop.supervised import Loop
 from sales import catalogue, stock
 from sales.gate import Levels
 from sales.hub import hub
@@ -68,7 +69,7 @@ class Board:
         self._featured: Showing | None = None
         self._featured_from: dict[str, Showing] | None = None
         self._featured_until = FOREVER
-        self._task: asyncio.Task[None] | None = None
+        self._loop: Loop | None = None
         self._first = asyncio.Event()
         self._reload = asyncio.Event()
 
@@ -90,14 +91,12 @@ class Board:
 
     def start(self) -> None:
         """Begin refreshing. Repeating it is harmless."""
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+        if self._loop is None:
+            self._loop = Loop("board", self._round)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        if self._loop is not None:
+            await self._loop.stop()
 
     async def wait_for_first(self) -> None:
         """Return once the stores have been asked for the first time, whatever they said, or after a few seconds."""
@@ -144,17 +143,17 @@ class Board:
             await self._refresh_settings()
         self._show(self._levels)
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.refresh()
-            except Exception:
-                log.exception("refreshing the board failed")
-                self._close()
+    async def _round(self) -> None:
+        try:
+            await self.refresh()
+        except Exception:
+            self._close()
+            raise
+        finally:
             self._first.set()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._reload.wait(), self._pause_seconds())
-            self._reload.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._reload.wait(), self._pause_seconds())
+        self._reload.clear()
 
     def _pause_seconds(self) -> float:
         """Until the next refresh: sooner when a window opens or closes, so that nobody waits for the rhythm."""

@@ -7,7 +7,6 @@ several processes each of its counters is a locked write into a file. `docs/refe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import platform
@@ -25,6 +24,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from flashdrop import __version__
 from flashdrop.loops import PerLoop
+from flashdrop.supervised import Loop
 
 PUBLISH_SECONDS = 0.25
 # A store that takes longer is worth a line in the log.
@@ -182,22 +182,23 @@ def _observe(histogram: Any, seconds: float) -> None:
 
 def publish() -> None:
     """Hand what was noted to Prometheus. To be called where it is noted, on the event loop's thread."""
-    for (route, method, status), answers in _answers.items():
+    # Taken out one by one: what can't be handed over is lost, and nothing is counted twice.
+    while _answers:
+        (route, method, status), answers = _answers.popitem()
         _counts[_request_counter(route, method, status)] += int(sum(answers[:-1]))
         durations = _durations[_request_timer(route)]
         durations[:] = map(add, durations, answers)
-    _answers.clear()
-    for counter, count in _counts.items():
+    while _counts:
+        counter, count = _counts.popitem()
         counter.inc(count)
-    _counts.clear()
-    for histogram, noted in _durations.items():
+    while _durations:
+        histogram, noted = _durations.popitem()
         # prometheus_client observes one value at a time; these are the two fields that its `observe` raises.
         *in_buckets, total = noted
         for bucket, observed in zip(histogram._buckets, in_buckets, strict=True):
             if observed:
                 bucket.inc(observed)
         histogram._sum.inc(total)
-    _durations.clear()
 
 
 def resident_bytes() -> int:
@@ -216,22 +217,19 @@ class Publisher:
         BUILD.labels(__version__, platform.python_version(), version("Django")).set(1)
         PROCESSES.set(1)
         STARTED.set(time.time())
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = Loop("metrics", self._round)
 
     async def stop(self) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await self._loop.stop()
         publish()
 
-    async def _run(self) -> None:
+    async def _round(self) -> None:
         loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + PUBLISH_SECONDS
-            await asyncio.sleep(PUBLISH_SECONDS)
-            _observe(LOOP_LAG, max(0.0, loop.time() - due))
-            MEMORY.set(resident_bytes())
-            publish()
+        due = loop.time() + PUBLISH_SECONDS
+        await asyncio.sleep(PUBLISH_SECONDS)
+        _observe(LOOP_LAG, max(0.0, loop.time() - due))
+        MEMORY.set(resident_bytes())
+        publish()
 
 
 publisher: PerLoop[Publisher] = PerLoop(Publisher, Publisher.stop)

@@ -7,13 +7,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.cluster import ClusterNode, RedisCluster
+from redis.asyncio.cluster import ClusterNode, ClusterPipeline, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialWithJitterBackoff
@@ -97,26 +98,46 @@ async def run_ids(client: Gate, keys: Sequence[str]) -> list[str]:
     return [found[node.name] for node in nodes if node is not None]
 
 
-class _Cluster(RedisCluster):
-    """A Cluster whose failures are `RedisError`s like those of the other forms; redis-py's own are not."""
+# What redis-py's Cluster client raises besides: an error of its own, and where its map of the slots has a hole whatever
+# that comes to (`KeyError` for a pipeline, `AttributeError` without a default node).
+NOT_ANSWERED = (RedisClusterException, LookupError, AttributeError, OSError)
 
+
+@contextlib.contextmanager
+def _as_redis_errors(cluster: RedisCluster) -> Iterator[None]:
+    """A Cluster's failures are `RedisError`s like those of the other forms; the next call looks at its map anew."""
+    try:
+        yield
+    except NOT_ANSWERED as error:
+        cluster._initialize = True
+        raise RedisConnectionError(f"the cluster can't answer: {error!r}") from error
+
+
+class _Pipeline(ClusterPipeline):
+    async def execute(self, *args: Any, **kwargs: Any) -> list[Any]:
+        with _as_redis_errors(self.cluster_client):
+            return await super().execute(*args, **kwargs)
+
+
+class _Cluster(RedisCluster):
     async def initialize(self, *args: Any, **kwargs: Any) -> RedisCluster:
-        try:
+        with _as_redis_errors(self):
             return await super().initialize(*args, **kwargs)
-        except RedisClusterException as error:
-            raise RedisConnectionError(f"the cluster can't be reached: {error}") from error
 
     async def execute_command(self, *args: Any, **kwargs: Any) -> Any:
-        try:
+        with _as_redis_errors(self):
             return await super().execute_command(*args, **kwargs)
-        except RedisClusterException as error:
-            raise RedisConnectionError(f"the cluster can't answer: {error}") from error
+
+    def pipeline(self, transaction: Any | None = None, shard_hint: Any | None = None) -> ClusterPipeline:
+        return _Pipeline(self, transaction)  # type: ignore[abstract]
 
     def get_node_from_key(self, key: str, replica: bool = False) -> ClusterNode | None:
-        try:
+        with _as_redis_errors(self):
             return super().get_node_from_key(key, replica)
-        except RedisClusterException as error:
-            raise RedisConnectionError(f"no node of the cluster serves this key: {error}") from error
+
+    def get_random_node(self) -> ClusterNode:
+        with _as_redis_errors(self):
+            return super().get_random_node()
 
 
 def _as_cluster(client: Any) -> RedisCluster | None:

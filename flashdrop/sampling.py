@@ -7,7 +7,6 @@ scrape, since every process has the same.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -16,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 
 from flashdrop import metrics
 from flashdrop.loops import PerLoop
+from flashdrop.supervised import Loop
 from orders.history import gate_questions, ledger_questions
 from orders.placing import reservations
 from orders.settlement import confirmations, forgetting
@@ -30,17 +30,14 @@ class Sampler:
     """Samples regularly while its loop runs."""
 
     def __init__(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = Loop("sampling", self._round)
 
     async def stop(self) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await self._loop.stop()
 
-    async def _run(self) -> None:
-        while True:
-            sample()
-            await asyncio.sleep(SAMPLE_SECONDS)
+    async def _round(self) -> None:
+        sample()
+        await asyncio.sleep(SAMPLE_SECONDS)
 
 
 def sample() -> None:

@@ -34,8 +34,8 @@ if not sale[1] and not sale[5] and ARGV[1] == '1' then
   redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'next', '1', 'issued', '0', 'run_id', ARGV[13])
 elseif sale[1] ~= ARGV[2] then
   return {NOT_LOADED, 0}
-elseif tonumber(sale[2]) >= tonumber(ARGV[3]) then
-  return {SUPERSEDED, tonumber(sale[3])}
+elseif tonumber(sale[2] or 0) >= tonumber(ARGV[3]) then
+  return {SUPERSEDED, tonumber(sale[3] or 0)}
 end
 
 local stock = tonumber(ARGV[4])

@@ -13,6 +13,9 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from flashdrop.mongo_client import Collection, Document, collection
 from orders.order import Order, OrderStatus
 
+# The browser session of an order that names none: no browser has it, so its receipt link alone opens it.
+NO_SESSION = "-"
+
 INDEXES = (
     # The shopper comes first so that the same index finds a shopper's orders. This index comes first because MongoDB
     # names the first one that refuses: who has bought already is told so, not that their unit is gone.
@@ -97,23 +100,35 @@ def to_document(order: Order, created_at: datetime) -> Document:
 
 
 def from_document(document: Document) -> Order:
-    """The order as everybody knows it; what only the desk asks for is `orders.ledger_desk`'s."""
+    """The order as everybody knows it; what only the desk asks for is `orders.ledger_desk`'s.
+
+    Of whatever version: what is missing tells nobody more than they knew, and a status of another version means what
+    the order holds.
+    """
     return Order(
         id=document["_id"],
         sale_id=document["sale"],
-        sku=document["sku"],
+        sku=document.get("sku", ""),
         shopper_id=document["shopper"],
-        shopper_name=document["name"],
-        session_id=document["session"],
+        shopper_name=document.get("name", ""),
+        session_id=document.get("session", NO_SESSION),
         key_digest=document.get("key"),
         units=tuple(document.get("units", ())),
         slots=tuple(document.get("slots", ())),
-        quantity=document["quantity"],
+        quantity=document.get("quantity", len(document.get("units", ()))),
         price_minor=document["price_minor"],
         currency=document["currency"],
-        status=OrderStatus(document["status"]),
+        status=status_of(document),
         reserved_at=document["reserved_at"],
-        created_at=document["created_at"],
+        created_at=document.get("created_at", document["reserved_at"]),
         returned_units=tuple(document.get("returned_units", ())),
         given_up_at=document.get("given_up_at"),
     )
+
+
+def status_of(document: Document) -> OrderStatus:
+    """The status, or the one that comes nearest to what another version has written."""
+    try:
+        return OrderStatus(document.get("status", ""))
+    except ValueError:
+        return OrderStatus.COMPLETED if document.get("units") else OrderStatus.CANCELLED

@@ -34,7 +34,9 @@ async def ensure_all() -> None:
             return
         except PyMongoError as error:
             log.warning("waiting for the ledger to create its indexes: %s", str(error)[:200])
-            await asyncio.sleep(RETRY_SECONDS)
+        except Exception:  # nothing is sold until this has succeeded: it must not end
+            log.exception("creating the ledger's indexes failed; trying again")
+        await asyncio.sleep(RETRY_SECONDS)
 
 
 class IndexGuard:

@@ -17,7 +17,7 @@ from pymongo import ASCENDING, DESCENDING, ReturnDocument
 
 from flashdrop.metrics import timed
 from flashdrop.mongo_client import Document
-from orders.documents import from_document, orders_collection
+from orders.documents import from_document, orders_collection, status_of
 from orders.order import Order, OrderStatus
 
 # A search that no index helps is cut off rather than left to read a million orders while somebody waits.
@@ -212,12 +212,16 @@ def record_of(document: Document) -> OrderRecord:
         returned_units=tuple(document.get("returned_units", ())),
         given_up_at=document.get("given_up_at"),
         fulfilled_at=document.get("fulfilled_at"),
-        events=tuple(Event(**event) for event in document.get("events", ())),
+        events=tuple(_event(event) for event in document.get("events", ())),
     )
 
 
+def _event(written: Document) -> Event:
+    return Event(written["at"], written.get("what", ""), written.get("by", ""), written.get("reason", ""))
+
+
 def _state(document: Document) -> OrderState:
-    match OrderStatus(document["status"]):
+    match status_of(document):
         case OrderStatus.CANCELLED:
             return OrderState.CANCELLED
         case OrderStatus.RELEASED:

@@ -80,7 +80,8 @@ def context_of(sku: str, shopper_name: str, session_id: str, key_digest: str | N
 
 def pending_order(reservation: Reservation) -> Order:
     """The order that a reservation stands for."""
-    sku, name, session_id, key_digest = orjson.loads(reservation.context)
+    # Another version may have written more; a list only ever grows at its end.
+    sku, name, session_id, key_digest = orjson.loads(reservation.context)[:4]
     return Order(
         id=reservation.order_id,
         sale_id=reservation.sale_id,

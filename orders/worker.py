@@ -15,6 +15,7 @@ from time import perf_counter
 
 from django.db import DatabaseError
 
+from flashdrop import supervised
 from flashdrop.envelope import to_ms
 from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import RedisError, redis
@@ -46,6 +47,7 @@ class Worker:
 
     async def run(self) -> None:
         """Rounds, one after another, until stopped. A store that is away is waited for."""
+        supervised.FAILURES.labels("worker")
         log.info("worker started")
         while not self.stop.is_set():
             started = perf_counter()
@@ -54,6 +56,7 @@ class Worker:
             except (PyMongoError, RedisError) as error:
                 log.warning("a store is away; trying again: %s", str(error)[:200] or type(error).__name__)
             except Exception:
+                supervised.FAILURES.labels("worker").inc()
                 log.exception("a round failed; trying again")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), max(0.05, ROUND_SECONDS - (perf_counter() - started)))

@@ -18,6 +18,7 @@ from flashdrop.loops import PerLoop
 from flashdrop.mongo_client import PyMongoError, mongo, within
 from flashdrop.prepared import Prepared
 from flashdrop.redis_client import RedisError, redis
+from flashdrop.supervised import Loop
 from sales import catalogue, featuring, stock
 from sales.gate import Levels
 from sales.hub import hub
@@ -54,6 +55,8 @@ class Board:
         """The ledger's settings of every sale, withdrawn ones too, by sale id."""
         self.sale_named: dict[str, PublishedSale] = {}
         """The same by sku: what a purchase asks the gate about, whatever is on show."""
+        self.unreadable = 0
+        """Sales whose documents in the ledger can't be read; the others are on show."""
         self._settings_at = float("-inf")
         self._woken_at = float("-inf")
         self._levels_at = float("-inf")
@@ -65,14 +68,16 @@ class Board:
         self._featured: Showing | None = None
         self._featured_from: dict[str, Showing] | None = None
         self._featured_until = featuring.FOREVER
-        self._task: asyncio.Task[None] | None = None
+        self._loop: Loop | None = None
         self._first = asyncio.Event()
         self._reload = asyncio.Event()
 
     @property
     def knows_every_sale(self) -> bool:
-        """Whether a sale that the board doesn't have doesn't exist; false when the ledger has not answered for long."""
-        return self.is_known and time.monotonic() - self._read_at < COMPLETE_SECONDS
+        """Whether a sale that the board doesn't have doesn't exist; false when the ledger has not answered for long, or
+        has one that can't be read.
+        """
+        return self.is_known and not self.unreadable and time.monotonic() - self._read_at < COMPLETE_SECONDS
 
     @property
     def age_seconds(self) -> float:
@@ -85,14 +90,12 @@ class Board:
 
     def start(self) -> None:
         """Begin refreshing. Repeating it is harmless."""
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+        if self._loop is None:
+            self._loop = Loop("board", self._round)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        if self._loop is not None:
+            await self._loop.stop()
 
     async def wait_for_first(self) -> None:
         """Return once the stores have been asked for the first time, whatever they said, or after a few seconds."""
@@ -128,17 +131,17 @@ class Board:
             await self._refresh_settings()
         self._show(self._levels)
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.refresh()
-            except Exception:
-                log.exception("refreshing the board failed")
-                self._close()
+    async def _round(self) -> None:
+        try:
+            await self.refresh()
+        except Exception:
+            self._close()
+            raise
+        finally:
             self._first.set()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._reload.wait(), self._pause_seconds())
-            self._reload.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._reload.wait(), self._pause_seconds())
+        self._reload.clear()
 
     def _pause_seconds(self) -> float:
         """Until the next refresh: sooner when a window opens or closes, so that nobody waits for the rhythm."""
@@ -154,7 +157,7 @@ class Board:
 
     async def _refresh_settings(self) -> None:
         try:
-            sales = await within(STALE_SECONDS, catalogue.every())
+            sales, self.unreadable = await within(STALE_SECONDS, catalogue.shelf())
         except (PyMongoError, TimeoutError) as error:
             log.warning("the ledger's settings can't be read: %s", error)
             # Once in a while, not at every refresh: the gate's levels must not wait for it.

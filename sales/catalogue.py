@@ -2,24 +2,40 @@
 
 Every function is one MongoDB operation, durable (majority, journaled) when it writes, and raises
 `pymongo.errors.PyMongoError` when the ledger can't answer.
+
+Versions of the shop run side by side over it during an update. What a document lacks is read as its field says
+(`sales/published.py`), what only another version knows is left in it: `save` sets its own fields and no other.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+import logging
+from dataclasses import asdict
+from typing import NamedTuple
 
 from pymongo import ASCENDING, IndexModel, ReturnDocument
-from pymongo.errors import DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from flashdrop.metrics import timed
 from flashdrop.mongo_client import Collection, Document, collection
-from sales.published import PublishedSale, SaleSettings
+from sales.published import PublishedSale, SaleSettings, read_fields
 
-SETTINGS = tuple(field.name for field in fields(SaleSettings) if field.name != "id")
 FIRST_EPOCH = 1
 # Set on rehearsals only: the id of the sale that is rehearsed.
 MARK = "rehearsal_of"
 INDEXES = (IndexModel([("sku", ASCENDING)], unique=True, name="sku"),)
+log = logging.getLogger(__name__)
+
+
+class Unreadable(PyMongoError):
+    """A sale's document lacks what a sale can't be without: for whoever asks, the ledger has not answered."""
+
+
+class Shelf(NamedTuple):
+    """Sales, earliest window first, and how many more there are whose documents can't be read."""
+
+    sales: list[PublishedSale]
+    unreadable: int = 0
 
 
 class Overtaken(Exception):
@@ -107,13 +123,25 @@ async def get_by_sku(sku: str) -> PublishedSale | None:
     return _from_document(document) if document else None
 
 
-@timed("mongodb")
 async def every() -> list[PublishedSale]:
     """All sales, withdrawn ones too, earliest window first. Rehearsals are not among them: no board, no worker and no
     report comes to know of one.
     """
+    return (await shelf()).sales
+
+
+@timed("mongodb")
+async def shelf() -> Shelf:
+    """`every`, and whether that is all: a document that can't be read costs the shop that one sale."""
     found = _sales().find({MARK: {"$exists": False}}).sort([("opens_at", ASCENDING), ("_id", ASCENDING)])
-    return [_from_document(document) async for document in found]
+    sales, unreadable = [], 0
+    async for document in found:
+        try:
+            sales.append(_from_document(document))
+        except Unreadable as error:
+            log.error("%s", error)
+            unreadable += 1
+    return Shelf(sales, unreadable)
 
 
 @timed("mongodb")
@@ -165,12 +193,9 @@ async def set_available(sale_id: str, available: int) -> None:
 
 
 def _from_document(document: Document) -> PublishedSale:
-    return PublishedSale(
-        id=document["_id"],
-        **{name: document[name] for name in SETTINGS},
-        version=document["version"],
-        epoch=document["epoch"],
-        available=document["available"],
-        highest_stock=document["highest_stock"],
-        highest_limit=document["highest_limit"],
-    )
+    try:
+        return PublishedSale(id=document["_id"], **read_fields(document))
+    except (KeyError, TypeError) as error:
+        raise Unreadable(
+            f"sale {document.get('sku', document['_id'])}: its document can't be read: {error!r}"
+        ) from error

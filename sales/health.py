@@ -7,6 +7,7 @@ import logging
 
 from django.http import HttpRequest, HttpResponseBase, JsonResponse
 
+from flashdrop import supervised
 from flashdrop.api import page
 from flashdrop.mongo_client import PyMongoError, mongo, within
 from flashdrop.redis_client import RedisError, redis
@@ -29,7 +30,8 @@ async def readyz(request: HttpRequest) -> HttpResponseBase:
     """Stores reachable and every published sale loaded; otherwise 503 with the reasons.
 
     A missing worker is a warning: this process sells truthfully without one, and must not be taken out of service for
-    it. What waits for a worker is what other processes have left behind.
+    it. What waits for a worker is what other processes have left behind. So is a background loop that fails: they make
+    figures. What the board's makes is judged by what the board shows.
     """
     board = await current_board()
     redis_reason, mongo_reason, worker_warning = await asyncio.gather(
@@ -39,7 +41,7 @@ async def readyz(request: HttpRequest) -> HttpResponseBase:
     found = {
         "status": "not ready" if reasons else "ready",
         "reasons": reasons,
-        "warnings": [worker_warning] if worker_warning else [],
+        "warnings": [*([worker_warning] if worker_warning else []), *_loop_warnings()],
     }
     return _uncached(found, 503 if reasons else 200)
 
@@ -52,9 +54,15 @@ def _board_reasons(board: Board) -> list[str]:
         for showing in board.by_sku.values()
         if showing.phase is Phase.NOT_READY
     ]
+    if board.unreadable:
+        reasons.append(f"the ledger has sales that this version can't read: {board.unreadable}")
     if board.age_seconds > 2 * STALE_SECONDS:
         reasons.append("the board is stale: the gate has not answered")
     return reasons
+
+
+def _loop_warnings() -> list[str]:
+    return [f"background loop {name} fails; see the log" for name in supervised.failing()]
 
 
 async def _redis_reason() -> str | None:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from typing import Any
 
 from flashdrop.envelope import to_ms
+
+# What a field means in a document of a version that did not know it, as a function of the document. A sale can't be
+# without the fields that say nothing of it. One declared from now on needs it: versions run side by side in an update.
+ASSUMED = "assumed"
+
+
+def _assumed(value: Any) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
+    return {ASSUMED: lambda document: value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,18 +24,18 @@ class SaleSettings:
 
     id: str
     sku: str
-    name: str
-    description: str
-    image_url: str
+    name: str = field(metadata={ASSUMED: lambda document: document["sku"]})
+    description: str = field(metadata=_assumed(""))
+    image_url: str = field(metadata=_assumed(""))
     price_minor: int
     currency: str
     stock: int
     limit_per_shopper: int
     opens_at: datetime
     closes_at: datetime
-    guests_allowed: bool
-    paused: bool
-    published: bool
+    guests_allowed: bool = field(metadata=_assumed(False))
+    paused: bool = field(metadata=_assumed(False))
+    published: bool = field(metadata=_assumed(False))
 
     def gate_args(self) -> list[str | int]:
         """The settings in the order `lua/publish.lua` and `lua/load.lua` take them, from the stock on."""
@@ -53,6 +63,22 @@ class PublishedSale(SaleSettings):
 
     version: int
     epoch: int
-    available: int = field(compare=False)
-    highest_stock: int
-    highest_limit: int
+    available: int = field(compare=False, metadata={ASSUMED: lambda document: document["stock"]})
+    highest_stock: int = field(metadata={ASSUMED: lambda document: document["stock"]})
+    highest_limit: int = field(metadata={ASSUMED: lambda document: document["limit_per_shopper"]})
+
+
+def read_fields(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a `PublishedSale` in a document of whatever version, by field; `id` is the document's own affair.
+    Fields that only other versions know are left out.
+
+    Raises:
+        KeyError: it lacks one that a sale can't be without.
+    """
+    return {
+        one.name: document[one.name]
+        if one.name in document or ASSUMED not in one.metadata
+        else one.metadata[ASSUMED](document)
+        for one in fields(PublishedSale)
+        if one.name != "id"
+    }

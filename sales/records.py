@@ -26,6 +26,6 @@ async def records(client: Gate, sale_id: str) -> dict[str, Record]:
     found: dict[str, Record] = {}
     async for shopper_id, joined in client.hscan_iter(sale_keys(sale_id).shoppers, count=SCANNED_AT_ONCE):
         for part in joined.split(";"):
-            order_id, units, _, _ = part.split(" ")
+            order_id, units, *_ = part.split(" ")
             found[order_id] = Record(shopper_id, tuple(map(int, units.split(","))))
     return found

@@ -131,7 +131,7 @@ async def levels(client: Redis, sale_ids: Sequence[str]) -> tuple[datetime, list
             pipe.xlen(keys.pending)
         now, replies = await asyncio.gather(redis_client.server_time(client), pipe.execute())
     return now, [
-        Levels(True, int(epoch), int(version), int(stock), int(issued), loaded_in or "", pending)
+        Levels(True, int(epoch), int(version or 0), int(stock or 0), int(issued or 0), loaded_in or "", pending)
         if epoch
         else _UNLOADED
         for (epoch, version, stock, issued, loaded_in), pending in zip(replies[::2], replies[1::2], strict=True)
@@ -180,7 +180,7 @@ async def held_by(client: Redis, questions: Sequence[ShopperInSale]) -> list[lis
             pipe.hget(sale_keys(sale_id).shoppers, shopper_id)
         records = await pipe.execute()
     parts = [[part.split(" ") for part in (record or "").split(";") if part] for record in records]
-    return [[(order_id, entry_id) for order_id, _, _, entry_id in mine] for mine in parts]
+    return [[(order_id, entry_id) for order_id, _, _, entry_id, *_ in mine] for mine in parts]
 
 
 @timed("redis")
@@ -278,8 +278,8 @@ def _from_entry(sale_id: str, entry_id: str, fields: dict[str, str]) -> Reservat
         price_minor=int(fields["price"]),
         currency=fields["currency"],
         reserved_at=from_ms(int(fields["at"])),
-        epoch=int(fields["epoch"]),
-        version=int(fields["version"]),
+        epoch=int(fields.get("epoch", 0)),
+        version=int(fields.get("version", 0)),
         entry_id=entry_id,
         context=fields["context"],
     )

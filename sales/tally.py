@@ -12,7 +12,6 @@ missing; a second whose writing broke half-way may be counted twice; what Redis 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -21,6 +20,7 @@ from dataclasses import dataclass
 from flashdrop import ratelimit
 from flashdrop.loops import PerLoop
 from flashdrop.redis_client import Gate, RedisError, redis, server_time
+from flashdrop.supervised import Loop
 from sales import stock
 from sales.board import board
 from sales.hub import hub
@@ -53,7 +53,9 @@ class Outcomes:
 
 def told(sku: str, outcome: str) -> None:
     """Note one answer to a try to buy. On the event loop's thread."""
-    _told[sku, outcome] += 1
+    # Names may be made up, each time another one.
+    if len(_told) < MOST_WAITING or (sku, outcome) in _told:
+        _told[sku, outcome] += 1
 
 
 def tried(sale_id: str, shopper_ids: Iterable[str]) -> None:
@@ -81,6 +83,8 @@ async def outcomes(sale_id: str, seconds: int) -> Outcomes:
     for minute, row in zip([*minutes, *minutes], rows, strict=True):
         for field, count in row.items():
             second, _, outcome = field.partition(":")
+            if not second.isdigit():  # another version's
+                continue
             place = minute * 60 + int(second) - ends_at + seconds
             if 0 <= place < seconds:
                 found[outcome][place] += int(count)
@@ -121,17 +125,17 @@ class Writer:
         self._limited = ratelimit.refused()
         # By sale and second.
         self._waiting: defaultdict[tuple[str, int], Counter[str]] = defaultdict(Counter)
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = Loop("tally", self._round)
 
     async def stop(self) -> None:
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await self._loop.stop()
         await self.write()
 
     async def write(self) -> None:
         """Write down what was noted until now. Never raises for a Redis that is away: it is kept for the next time."""
         second = int(self._board.now().timestamp() - WRITE_SECONDS / 2)
+        for late in [key for key in self._waiting if key[1] < second - KEPT_SECONDS]:
+            del self._waiting[late]
         self._gather(second)
         newcomers = dict(_tried)
         _tried.clear()
@@ -139,12 +143,12 @@ class Writer:
             return
         try:
             await self._send(newcomers)
-        except RedisError as error:
-            log.debug("what shoppers were told is written down later: %s", error)
-            for late in [key for key in self._waiting if key[1] < second - KEPT_SECONDS]:
-                del self._waiting[late]
+        except Exception as error:
             for sale_id, shopper_ids in newcomers.items():
                 tried(sale_id, shopper_ids)
+            if not isinstance(error, RedisError):
+                raise
+            log.debug("what shoppers were told is written down later: %s", error)
 
     def _gather(self, second: int) -> None:
         for (sku, outcome), count in _told.items():
@@ -176,12 +180,11 @@ class Writer:
         for sale_id, shopper_ids in newcomers.items():
             await stock.tried(self._client, sale_id, list(shopper_ids), DEMAND_DAYS * 86400)
 
-    async def _run(self) -> None:
-        while True:
-            # A little after the second is over, so that the board's clock and ours may differ by as much.
-            into = self._board.now().timestamp() % WRITE_SECONDS
-            await asyncio.sleep(WRITE_SECONDS - into + 0.05)
-            await self.write()
+    async def _round(self) -> None:
+        # A little after the second is over, so that the board's clock and ours may differ by as much.
+        into = self._board.now().timestamp() % WRITE_SECONDS
+        await asyncio.sleep(WRITE_SECONDS - into + 0.05)
+        await self.write()
 
 
 writer: PerLoop[Writer] = PerLoop(Writer, Writer.stop)

@@ -180,3 +180,79 @@ def test_modules_say_what_they_are_for() -> None:
 def test_every_model_change_has_its_migration() -> None:
     found = run(sys.executable, "manage.py", "makemigrations", "--check", "--dry-run")
     assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_a_column_that_is_added_has_a_value_for_the_version_before() -> None:
+    """In an update both versions write rows, and the older one does not name what it does not know."""
+    from django.db import migrations
+    from django.db.migrations.loader import MigrationLoader
+    from django.db.models import NOT_PROVIDED
+
+    loader = MigrationLoader(None)
+    added = [
+        operation
+        for (app, _), migration in loader.disk_migrations.items()
+        if app in APPS
+        for operation in migration.operations
+        if isinstance(operation, migrations.AddField)
+    ]
+    assert [
+        f"{one.model_name}.{one.name}: null=True, or a db_default"
+        for one in added
+        if not one.field.null and one.field.db_default is NOT_PROVIDED
+    ] == []
+
+
+def test_what_runs_as_long_as_the_process_is_supervised() -> None:
+    """A task of its own whose function goes round and round: one exception would end it, and nobody would know."""
+    found = {
+        f"{module}: {called}"
+        for module in MODULES
+        if module != "flashdrop/supervised.py" and not module.startswith(STARTS_PROCESSES)
+        for called in started_as_tasks(module) & endless(module)
+    }
+    assert found == set()
+
+
+def started_as_tasks(module: str) -> set[str]:
+    """The functions of which the module makes tasks."""
+    return {
+        called
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Call) and name_of(node.func) in ("create_task", "ensure_future")
+        for argument in node.args[:1]
+        if isinstance(argument, ast.Call) and (called := name_of(argument.func))
+    }
+
+
+def endless(module: str) -> set[str]:
+    """The functions that loop for ever, or call one of this module that does."""
+    functions = {one.name: one for one in ast.walk(tree(module)) if isinstance(one, ast.AsyncFunctionDef)}
+    found = {name for name, one in functions.items() if any(loops_for_ever(node) for node in ast.walk(one))}
+    while more := {
+        name
+        for name, one in functions.items()
+        if name not in found
+        and any(isinstance(node, ast.Call) and name_of(node.func) in found for node in ast.walk(one))
+    }:
+        found |= more
+    return found
+
+
+def loops_for_ever(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.While)
+        and isinstance(node.test, ast.Constant)
+        and bool(node.test.value)
+        and not any(isinstance(inner, ast.Return | ast.Break) for inner in ast.walk(node))
+    )
+
+
+def name_of(function: ast.expr) -> str | None:
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else None
+
+
+def test_the_walk_sees_an_endless_task() -> None:
+    assert "_run" in started_as_tasks("flashdrop/supervised.py") & endless("flashdrop/supervised.py")

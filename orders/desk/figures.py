@@ -140,16 +140,18 @@ class Lookout:
 
     async def _count_once(self, sale_id: str) -> None:
         started = time.monotonic()
-        board = await current_board()
-        counted_at = board.now()
         try:
+            counted_at = (await current_board()).now()
             counted: Tally = await ledger.tally(sale_id)
             self._counts[sale_id] = Sold(counted.orders, counted.units, counted_at)
         except PyMongoError as error:
             log.warning("sale %s: the ledger can't count its orders: %s", sale_id, str(error)[:200])
-        took = time.monotonic() - started
-        self._count_again_at[sale_id] = time.monotonic() + max(LEAST_COUNT_PAUSE_SECONDS, took / COUNTING_SHARE)
-        del self._counting[sale_id]
+        except Exception:
+            log.exception("sale %s: its orders can't be counted", sale_id)
+        finally:  # whatever happened, the next one may count
+            took = time.monotonic() - started
+            self._count_again_at[sale_id] = time.monotonic() + max(LEAST_COUNT_PAUSE_SECONDS, took / COUNTING_SHARE)
+            del self._counting[sale_id]
 
     async def _first_count(self, sale_id: str) -> None:
         counting = self._counting.get(sale_id)
@@ -161,8 +163,9 @@ class Lookout:
         old = [i for i, (asked_at, _) in self._looks.items() if time.monotonic() - asked_at > FORGOTTEN_SECONDS]
         for sale_id in old:
             del self._looks[sale_id]
-            self._counts.pop(sale_id, None)
-            self._count_again_at.pop(sale_id, None)
+        for kept in (self._counts, self._count_again_at):
+            for sale_id in kept.keys() - self._looks.keys():
+                del kept[sale_id]
 
 
 lookout: PerLoop[Lookout] = PerLoop(Lookout, Lookout.stop)

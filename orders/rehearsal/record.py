@@ -5,9 +5,11 @@ Every function raises `redis.exceptions.RedisError` when the gate can't be asked
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+import logging
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 import orjson
 
@@ -18,6 +20,7 @@ KEPT_SECONDS = 3600
 # Longer than any rehearsal takes: with its process gone, the next one may begin after this.
 LEASE_SECONDS = 60
 SILENT = timedelta(seconds=20)
+log = logging.getLogger(__name__)
 
 
 class State(StrEnum):
@@ -91,18 +94,30 @@ async def last(sale_id: str) -> Record | None:
     text = await redis().get(rehearsal_record(sale_id))
     if text is None:
         return None
-    kept = orjson.loads(text)
-    record = Record(
-        **kept
-        | {
-            "plan": Plan(**kept["plan"]),
-            "state": State(kept["state"]),
-            "steps": [Step(**step) for step in kept["steps"]],
-            "began_at": datetime.fromisoformat(kept["began_at"]),
-            "told_at": datetime.fromisoformat(kept["told_at"]),
-        }
-    )
+    try:
+        record = _read(orjson.loads(text))
+    except (KeyError, TypeError, ValueError) as error:  # another version's, and too different
+        log.warning("the record of a rehearsal can't be read: %r", error)
+        return None
     if record.is_running and datetime.now(UTC) - record.told_at > SILENT:
         record.state = State.BROKEN_OFF
         record.summary = "The process that ran it has gone. Nothing of it can be bought; rehearse again."
     return record
+
+
+def _read(kept: dict[str, Any]) -> Record:
+    """A record, of whatever version: fields that only another one knows are left out."""
+    return Record(
+        **_known(Record, kept)
+        | {
+            "plan": Plan(**_known(Plan, kept["plan"])),
+            "state": State(kept["state"]),
+            "steps": [Step(**_known(Step, step)) for step in kept["steps"]],
+            "began_at": datetime.fromisoformat(kept["began_at"]),
+            "told_at": datetime.fromisoformat(kept["told_at"]),
+        }
+    )
+
+
+def _known(kind: type[Record | Plan | Step], kept: dict[str, Any]) -> dict[str, Any]:
+    return {one.name: kept[one.name] for one in fields(kind) if one.name in kept}

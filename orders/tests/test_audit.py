@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from io import StringIO
 from typing import Any
@@ -118,7 +118,7 @@ def broken_in(printed: str) -> list[str]:
 
 
 def settings_in(sale: PublishedSale, **changes: Any) -> SaleSettings:
-    return SaleSettings(**{name: getattr(sale, name) for name in ("id", *catalogue.SETTINGS)} | changes)
+    return SaleSettings(**{one.name: getattr(sale, one.name) for one in fields(SaleSettings)} | changes)
 
 
 async def healthy() -> PublishedSale:

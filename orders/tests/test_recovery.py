@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -311,7 +311,7 @@ async def test_stock_lowered_while_the_gate_was_lost_is_corrected_to_what_was_so
 
 
 def _settings(sale: PublishedSale, **changes: Any) -> SaleSettings:
-    return SaleSettings(**{name: getattr(sale, name) for name in ("id", *catalogue.SETTINGS)} | changes)
+    return SaleSettings(**{one.name: getattr(sale, one.name) for one in fields(SaleSettings)} | changes)
 
 
 async def test_a_worker_that_waits_for_a_store_ends_soon_when_it_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,9 +178,10 @@ def _entry(line: LogEntry) -> Entry:
     by, ours = line.user.get_username(), _ours(line.change_message)
     if ours is None:  # written by Django or an earlier version of this
         return Entry(line.action_time, by, line.get_change_message() or line.get_action_flag_display(), (), "")
-    changes = tuple(Change(*change) for change in ours["changes"])
-    tally = Tally(**ours["tally"]) if "tally" in ours else None
-    return Entry(line.action_time, by, ours["action"], changes, ours["reason"], tally)
+    changes = tuple(Change(*change[: len(Change._fields)]) for change in ours.get("changes", ()))
+    tally = ours.get("tally")
+    known = Tally(**{name: tally[name] for name in Tally._fields if name in tally}) if isinstance(tally, dict) else None
+    return Entry(line.action_time, by, ours.get("action", ""), changes, ours.get("reason", ""), known)
 
 
 def _ours(change_message: str) -> dict[str, Any] | None:

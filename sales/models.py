@@ -94,6 +94,7 @@ class Sale(models.Model):
     )
     saved_version = models.PositiveBigIntegerField(
         default=0,
+        db_default=0,
         editable=False,
         help_text="Rises with each save; the ledger takes no older one after a newer one.",
     )

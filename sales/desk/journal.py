@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -179,9 +179,15 @@ def _entry(line: LogEntry) -> Entry:
     if ours is None:  # written by Django or an earlier version of this
         return Entry(line.action_time, by, line.get_change_message() or line.get_action_flag_display(), (), "")
     changes = tuple(Change(*change[: len(Change._fields)]) for change in ours.get("changes", ()))
-    tally = ours.get("tally")
-    known = Tally(**{name: tally[name] for name in Tally._fields if name in tally}) if isinstance(tally, dict) else None
-    return Entry(line.action_time, by, ours.get("action", ""), changes, ours.get("reason", ""), known)
+    return Entry(
+        line.action_time, by, ours.get("action", ""), changes, ours.get("reason", ""), _tally(ours.get("tally"))
+    )
+
+
+def _tally(written: dict[str, Any] | None) -> Tally | None:
+    """The figures of a run, of whatever version; None where some are missing."""
+    names = [field.name for field in fields(Tally)]
+    return Tally(*(written[name] for name in names)) if written and set(names) <= written.keys() else None
 
 
 def _ours(change_message: str) -> dict[str, Any] | None:

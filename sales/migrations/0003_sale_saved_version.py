@@ -10,6 +10,7 @@ class Migration(migrations.Migration):
             name="saved_version",
             field=models.PositiveBigIntegerField(
                 default=0,
+                db_default=0,
                 editable=False,
                 help_text="Rises with each save; the ledger takes no older one after a newer one.",
             ),

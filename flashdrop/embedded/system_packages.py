@@ -1,8 +1,9 @@
 """What the system must have beside the Python packages: looked for, named, and installed where that can be done.
 
-`python -m flashdrop.embedded.system_packages run|test` is the one place that installs anything on the system. On Debian,
-Ubuntu and their relatives it installs what is missing with apt-get, by sudo where it is not root, and says first what
-and why; `SETUP=no` forbids it. Elsewhere, and then, it prints what to install and ends with exit code 1.
+`python -m flashdrop.embedded.system_packages run|test` is the one place that installs anything on the system. On
+Debian, Ubuntu and their relatives it installs what is missing with apt-get, by sudo where it is not root, and says
+first what and why; `SETUP=no` forbids it. Elsewhere, and then, it prints what to install, and ends with exit code 1
+where the suite can't do without.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Need(NamedTuple):
     package: str | None
     """The Debian package that has it; None when that is not known."""
     why: str
+    is_required: bool = True
 
 
 class Program(NamedTuple):
@@ -46,6 +48,7 @@ class Program(NamedTuple):
     name: str
     package: str
     why: str
+    is_required: bool = True
 
 
 PROGRAMS = (
@@ -57,7 +60,7 @@ PROGRAMS = (
     Program("msgfmt", "gettext", "the translations are compiled and compared"),
     Program("openssl", "openssl", "certificates of the TLS tests"),
     Program("promtool", "prometheus", "Prometheus' rules are checked and tested"),
-    Program("redis-server", "redis-server", "the gate's scripts are tested on Redis beside Valkey"),
+    Program("redis-server", "redis-server", "the gate's scripts are tested on Redis beside Valkey", False),
     Program("setpriv", "util-linux", "PostgreSQL refuses to run as root"),
     Program("wrk", "wrk", "the benchmarks are tried in small"),
     Program("xgettext", "gettext", "the translations are compared with their source"),
@@ -145,7 +148,7 @@ def set_up(needs_of: Callable[[Mapping[str, str]], list[Need]], environ: Mapping
         named = f"Debian's and Ubuntu's way: {command}" if packages else ""
         other = f"Find the packages that have {', '.join(unknown)}." if unknown else ""
         print("\n".join(filter(None, ("Install it, then run this again.", named, other))), file=sys.stderr)
-        return 1
+        return int(any(need.is_required for need in needs))
     print(f"Installing it (SETUP=no leaves that to you): {command}", file=sys.stderr, flush=True)
     if not install(packages) or (needs := needs_of(environ)):
         still = f" Still missing: {', '.join(need.name for need in needs)}." if needs else ""

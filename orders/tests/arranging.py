@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from orders import panel
 from orders.identity import Shopper
+from orders.notices import Notice
 from orders.placing import Refusal
 from orders.tests.stage import PRODUCT, Deaf, Stage, gateway_page, receipt_of, someone, soon
 from sales.published import PublishedSale
@@ -201,7 +202,7 @@ def answered(name: str) -> Act:
 async def answer_overloaded(stage: Stage, page: Any, setting: Setting) -> None:
     """The shop's own answer while too many buy at once."""
     assert setting.sale is not None and setting.who is not None
-    body = panel.refused(setting.sale, setting.language, setting.who, Refusal.OVERLOADED)
+    body = panel.ready(setting.sale, setting.language, setting.who, Notice(Refusal.OVERLOADED.value))
     await page.route("**/orders?lang=*", lambda route: route.fulfill(status=503, body=body, content_type="text/html"))
 
 

@@ -15,7 +15,7 @@
     return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
   }
 
-  function prepare(form) {
+  function prepare(form, available) {
     if (form.dataset.prepared) return;
     form.dataset.prepared = "true";
     const { attempt, currency, price: unit, quantity } = form.elements;
@@ -26,6 +26,8 @@
     price = `${unit?.value} ${currency?.value}`;
     if (before && before !== price) answeredAt = performance.now();
     if (!quantity.options) return;
+    // The answer to a try may know of less than the banner does.
+    Object.assign(form.dataset, { left: most(quantity), heard: available });
     // The server has chosen where it tells what came of a try.
     wanted = Math.max(wanted, Number(quantity.value));
     quantity.value = Math.min(wanted, most(quantity));
@@ -39,9 +41,10 @@
   const most = ({ options }) => Math.max(1, ...Array.from(options, (option) => (option.disabled ? 0 : Number(option.value))));
 
   // No more than are left, of what the viewer wants. Where nothing is left the button says so.
-  function choose({ elements: { attempt, quantity } }, available) {
-    if (!quantity.options || !available) return;
-    for (const option of quantity.options) option.disabled = option.hidden = Number(option.value) > available;
+  function choose({ dataset: { left, heard }, elements: { attempt, quantity } }, available) {
+    if (!quantity.options || !Number(available)) return;
+    const limit = available === heard ? Math.min(left, available) : Number(available);
+    for (const option of quantity.options) option.disabled = option.hidden = Number(option.value) > limit;
     const best = Math.min(wanted, most(quantity));
     if (Number(quantity.value) === best) return;
     quantity.value = best;
@@ -56,8 +59,8 @@
   function keepInStep() {
     const { phase, available } = document.getElementById("banner")?.dataset ?? {};
     for (const form of document.querySelectorAll("form[data-buy]")) {
-      prepare(form);
-      choose(form, Number(available));
+      prepare(form, available);
+      choose(form, available);
       const button = form.querySelector("button");
       const hint = form.querySelector("[data-hint]");
       const words = button.querySelector("[data-words]") ?? button;

@@ -99,6 +99,14 @@ def order(*, limit: int = 1) -> Arrange:
     return arrange
 
 
+async def several_orders(stage: Stage) -> Setting:
+    sale, who = await stage.sale(limit_per_shopper=8), someone()
+    await stage.buy(sale, who, quantity=3)
+    await stage.buy(sale)
+    await stage.buy(sale, who, quantity=2)
+    return Setting(page_of(sale), who, sale)
+
+
 async def pending(stage: Stage) -> Setting:
     sale, who = await stage.sale(), someone()
     await stage.reserve(sale, who)
@@ -165,6 +173,22 @@ async def buy_behind_its_back(stage: Stage, page: Any, setting: Setting) -> None
     await page.wait_for_selector('#me [role="alert"]')
     if setting.has_scripts:
         page.context.deaf.hear()
+
+
+async def ask_for_more_than_are_left(stage: Stage, page: Any, setting: Setting) -> None:
+    """Two of five go meanwhile."""
+    assert setting.sale is not None
+    await page.select_option("#quantity", "5")
+    await stage.buy(setting.sale, quantity=2)
+    await page.click("#buy")
+    await page.wait_for_selector('#me [role="alert"]')
+
+
+async def change_price_behind_its_back(stage: Stage, page: Any, setting: Setting) -> None:
+    assert setting.sale is not None
+    await stage.change(setting.sale, price_minor=14900)
+    await page.click("#buy")
+    await page.wait_for_selector('#me [role="alert"]')
 
 
 async def buy_in_another_tab(stage: Stage, page: Any, setting: Setting) -> None:

@@ -123,6 +123,7 @@ async def test_whoever_presses_at_the_old_price_is_told_both_and_asked_again(
         told = await page.inner_text('#me [data-code="PRICE_CHANGED"]')
         assert "€999.00" in told and "€1,999.00" in told
         assert await page.inner_text("#buy") == "Buy now · €3,998.00"
+        assert await page.inner_text(".price") == "€1,999.00"
         deaf.hear()
         await asyncio.sleep(1)
         assert await page.is_visible('#me [data-code="PRICE_CHANGED"]'), "the news took away what was told"

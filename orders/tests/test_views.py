@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from html import escape, unescape
@@ -27,7 +28,7 @@ from orders.order import context_of
 from orders.placing import Refusal
 from orders.receipts import receipt_path, receipt_token
 from orders.recovery import finish_pending
-from sales import stock
+from sales import publishing, stock
 from sales.gate import Wish
 from sales.published import PublishedSale
 
@@ -475,6 +476,19 @@ async def test_a_price_that_changed_is_told_beside_what_is_held(client: httpx.As
     assert "€1,999.00" in notice(answer)
     assert offered(answer) == {1: "€1,999.00", 2: "€3,998.00"}
     assert chosen(answer) == 2
+
+
+async def test_the_panel_is_no_older_than_what_the_page_has_heard_of(
+    client: httpx.AsyncClient, publish: Publish
+) -> None:
+    settings, who = settings_of(), shopper()
+    sale = await publish(settings)
+    newer = (await publishing.publish(replace(settings, price_minor=199900))).sale
+    answer = await client.get(f"/sales/{sale.sku}/me?seen={newer.version}", headers=HTMX | cookie_of(who))
+    assert prices(answer) == ["199900", "EUR"]
+    for made_up in ("x", "-1", "9" * 400, "\u0661"):
+        address = f"/sales/{sale.sku}/me?seen={made_up}"
+        assert (await client.get(address, headers=HTMX | cookie_of(who))).status_code == 200
 
 
 # How many, and what they cost

@@ -1,10 +1,12 @@
-// The name, the price and the limit of the sale, wherever the page shows them, as the newest banner has them.
+// The name, the price and the limit of the sale, wherever the page shows them, as the newest banner has them; the price as
+// the panel has it, where the answer to a try knew of a newer one.
 (() => {
   "use strict";
 
   function follow() {
-    const news = document.getElementById("banner")?.dataset;
-    if (!news) return;
+    const [banner, me] = ["banner", "me"].map((id) => document.getElementById(id)?.dataset);
+    if (!banner) return;
+    const news = { ...banner, ...(Number(me?.version) > Number(banner.version) && { price: me.price }) };
     for (const place of document.querySelectorAll("[data-shows]")) {
       const kind = place.dataset.shows;
       const [words, before] = [news[kind], place.textContent];

@@ -35,6 +35,8 @@ LIVELY_SECONDS = 5.0
 STALE_SECONDS = 1.0
 # How long the first request may wait for the first look at the stores.
 FIRST_LOAD_SECONDS = 5.0
+# How long somebody may wait for the board to look again.
+LOOK_AGAIN_SECONDS = 1.0
 # Longer than this without an answer from the ledger, and there may be sales that the board has not heard of.
 COMPLETE_SECONDS = 5.0
 log = logging.getLogger(__name__)
@@ -71,6 +73,9 @@ class Board:
         self._loop: Loop | None = None
         self._first = asyncio.Event()
         self._reload = asyncio.Event()
+        # Looks at the stores that were begun, and the last of those that has ended.
+        self._begun = self._ended = 0
+        self._turn = asyncio.Event()
 
     @property
     def knows_every_sale(self) -> bool:
@@ -113,6 +118,15 @@ class Board:
             self._woken_at = time.monotonic()
             self._reload.set()
 
+    async def look_again(self) -> None:
+        """Return once the stores were asked after this call, whatever they said, or after a second."""
+        wanted = self._begun + 1
+        self.ask_for_settings()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                while self._ended < wanted:
+                    await self._turn.wait()
+
     def featured(self) -> Showing | None:
         """The sale for the front page; see `sales.featuring`."""
         now = self.now()
@@ -132,12 +146,16 @@ class Board:
         self._show(self._levels)
 
     async def _round(self) -> None:
+        self._begun += 1
         try:
             await self.refresh()
         except Exception:
             self._close()
             raise
         finally:
+            self._ended = self._begun
+            self._turn.set()
+            self._turn = asyncio.Event()
             self._first.set()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._reload.wait(), self._pause_seconds())

@@ -21,6 +21,7 @@ class Verdict(IntEnum):
     GUESTS_REFUSED = 7
     LIMIT_EXCEEDED = 8
     OUT_OF_STOCK = 9
+    PRICE_CHANGED = 10
 
 
 class Wish(NamedTuple):
@@ -31,6 +32,17 @@ class Wish(NamedTuple):
     quantity: int
     is_guest: bool
     context: str
+    price_minor: int | None = None
+    """What the shopper was shown a unit for; None where it is not to be compared. The same for `currency`."""
+    currency: str | None = None
+
+
+class Quote(NamedTuple):
+    """A unit's price as it stands under a version of the settings."""
+
+    price_minor: int
+    currency: str
+    version: int
 
 
 class Reservation(NamedTuple):
@@ -51,11 +63,23 @@ class Reservation(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """The gate's answer to one `Wish`; `reservation` is there when GRANTED, `entry_id` when KNOWN."""
+    """The gate's answer to one `Wish`.
+
+    Args:
+        verdict: what it is.
+        held: units that this shopper holds in the sale now; 0 when NOT_READY.
+        reservation: when GRANTED.
+        entry_id: when KNOWN.
+        available: units left, when OUT_OF_STOCK.
+        quote: the price that holds, when PRICE_CHANGED.
+    """
 
     verdict: Verdict
+    held: int = 0
     reservation: Reservation | None = None
     entry_id: str | None = None
+    available: int = 0
+    quote: Quote | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
+from django.utils import translation
 from django.utils.functional import cached_property
+from django.utils.translation import gettext, ngettext
 
 from flashdrop import languages
 from flashdrop.envelope import encode, iso_utc, timestamp_tail
@@ -197,6 +199,7 @@ class Face:
             "showing": self._showing,
             "sale": sale,
             "price": format_minor(sale.price_minor, sale.currency, languages.locale_of(self.language)),
+            "limit": limit_text(sale.limit_per_shopper, self.language),
             "opens": moment(sale.opens_at),
             "closes": moment(sale.closes_at),
             "opens_from": moment(sale.opens_at, part="from"),
@@ -216,6 +219,14 @@ class Face:
         """The sale's page; holds nothing about the viewer."""
         text = languages.render("sales/page.html", {**self.context, "banner": self.banner_html}, self.language)
         return Prepared(text.encode(), HTML, REVALIDATE, vary=languages.VARY)
+
+
+def limit_text(limit: int, language: str) -> str:
+    """How many one shopper may buy, as people read it."""
+    with translation.override(language):
+        if limit == 1:
+            return gettext("One per shopper")
+        return ngettext("Up to %(limit)s per shopper", "Up to %(limit)s per shopper", limit) % {"limit": limit}
 
 
 def render_products(showings: list[Showing]) -> Prepared:

@@ -20,7 +20,7 @@ from flashdrop import redis_client
 from flashdrop.envelope import from_ms
 from flashdrop.metrics import timed
 from flashdrop.scripts import run_script
-from sales.gate import Answer, Held, Levels, Load, Publication, Reservation, Verdict, Wish
+from sales.gate import Answer, Held, Levels, Load, Publication, Quote, Reservation, Verdict, Wish
 from sales.keys import sale_keys, tried_key
 from sales.published import PublishedSale
 
@@ -46,9 +46,9 @@ async def reserve(client: Redis, sale_id: str, epoch: int, wishes: Sequence[Wish
     reserved_at = from_ms(now_ms)
     found = []
     for wish, answer in zip(wishes, answers, strict=True):
-        verdict = Verdict(answer[0])
+        verdict, held = Verdict(answer[0]), answer[1]
         if verdict is Verdict.GRANTED:
-            _, units, slots, price, currency, entry_id = answer
+            units, slots, price, currency, entry_id = answer[2:]
             reservation = Reservation(
                 sale_id=sale_id,
                 order_id=wish.order_id,
@@ -63,11 +63,15 @@ async def reserve(client: Redis, sale_id: str, epoch: int, wishes: Sequence[Wish
                 entry_id=entry_id,
                 context=wish.context,
             )
-            found.append(Answer(verdict, reservation))
+            found.append(Answer(verdict, held, reservation))
         elif verdict is Verdict.KNOWN:
-            found.append(Answer(verdict, entry_id=answer[3]))
+            found.append(Answer(verdict, held, entry_id=answer[4]))
+        elif verdict is Verdict.OUT_OF_STOCK:
+            found.append(Answer(verdict, held, available=answer[2]))
+        elif verdict is Verdict.PRICE_CHANGED:
+            found.append(Answer(verdict, held, quote=Quote(int(answer[2]), answer[3], version)))
         else:
-            found.append(_REFUSALS[verdict])
+            found.append(Answer(verdict, held))
     return found
 
 
@@ -285,5 +289,4 @@ def _from_entry(sale_id: str, entry_id: str, fields: dict[str, str]) -> Reservat
     )
 
 
-_REFUSALS = {verdict: Answer(verdict) for verdict in Verdict}
 _UNLOADED = Levels(False, 0, 0, 0, 0, "")

@@ -11,6 +11,9 @@ if TYPE_CHECKING:  # Django is set up only once the stores run
     from sales.published import PublishedSale, SaleSettings
 
 BATCH = 5000
+PRICE_MINOR, CURRENCY = 12900, "EUR"
+# What the page's form says of one unit.
+ONE_UNIT = f"quantity=1&price={PRICE_MINOR}&currency={CURRENCY}"
 
 
 def settings_for(name: str, stock: int, opens_in: timedelta = timedelta(0)) -> SaleSettings:
@@ -24,8 +27,8 @@ def settings_for(name: str, stock: int, opens_in: timedelta = timedelta(0)) -> S
         name="Aurora desk lamp",
         description="Warm light, brushed brass, made in a small run.",
         image_url="",
-        price_minor=12900,
-        currency="EUR",
+        price_minor=PRICE_MINOR,
+        currency=CURRENCY,
         stock=stock,
         limit_per_shopper=1,
         opens_at=opens_at,

@@ -387,7 +387,7 @@ def careless_shop(migrated: None, tmp_path_factory: pytest.TempPathFactory) -> I
     for name in ("flashdrop", "sales", "orders", "lua", "templates", "static"):
         shutil.copytree(BASE_DIR / name, tree / name, ignore=shutil.ignore_patterns("tests", "__pycache__"))
     shutil.copy(BASE_DIR / "manage.py", tree)
-    spoil(tree / "lua/reserve.lua", "  if held + quantity > limit then return {LIMIT_EXCEEDED} end\n", "")
+    spoil(tree / "lua/reserve.lua", "  if held + quantity > limit then return {LIMIT_EXCEEDED, held} end\n", "")
     covered = "max(reservation.units) <= sale.stock and max(reservation.slots) <= sale.highest_limit"
     spoil(tree / "orders/settlement.py", f"return {covered}", "return True")
     started: list[Server] = []

@@ -28,7 +28,7 @@ export function orderTwice(run, shopper, { expects = ["OUT_OF_STOCK"], key, time
 // The shop's own form, as its page sends it.
 export function orderByForm(run, shopper, attempt, expects = ["OUT_OF_STOCK"]) {
   mayTake(shopper);
-  const body = formBody({ attempt, quantity: 1 });
+  const body = formBody({ attempt, quantity: 1, price: run.price, currency: run.currency });
   return understood(run, shopper, "buy_form", call("buy_form", "POST", `/sales/${run.sku}/orders`, shopper, body, FORM), expects);
 }
 
@@ -121,6 +121,7 @@ function understood(run, shopper, endpoint, response, expects, key) {
 }
 
 const ADVICE = {
+  PRICE_CHANGED: ": somebody has changed the price while the run was under way",
   SALE_PAUSED: ": somebody has paused the sale",
   FLASH_SALE_ENDED: ": the window closed while the run was under way",
   FLASH_SALE_NOT_STARTED: ": the window was moved while the run was under way",

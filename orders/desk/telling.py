@@ -49,6 +49,7 @@ ANSWERS = {
     "repeated": "Same order again (a retry)",
     "out_of_stock": "Out of stock",
     "limit_exceeded": "Already bought as many as allowed",
+    "price_changed": "Asked again: the price had changed",
     "flash_sale_not_started": "Not started yet",
     "flash_sale_ended": "The sale is over",
     "sale_paused": "Paused",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -222,6 +223,22 @@ async def test_a_ledger_that_is_away_leaves_the_sales_on_show(
     await fresh.refresh()
     assert fresh.by_sku[sale.sku].phase is Phase.ACTIVE
     await dead.close()
+
+
+async def test_who_asks_it_to_look_again_sees_what_holds_then(publish: Publish) -> None:
+    """Changed elsewhere, just before: the rhythm alone would bring it later."""
+    settings = settings_of()
+    await publish(settings)
+    for price in (199900, 299900):
+        await publishing.publish(replace(settings, price_minor=price))
+        await board().look_again()
+        assert board().by_sku[settings.sku].sale.price_minor == price
+
+
+async def test_a_board_that_stands_still_is_waited_for_no_longer_than_a_second() -> None:
+    began = time.monotonic()
+    await Board().look_again()
+    assert 0.9 < time.monotonic() - began < 3
 
 
 async def test_a_stopped_board_asks_no_more() -> None:

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -21,11 +22,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from flashdrop.embedded.mongo_server import start_mongo
-from flashdrop.embedded.process import Server, StoreUnavailable, apart_but_not_alone
+from flashdrop.embedded.process import Server, StoreUnavailable
 from flashdrop.embedded.redis_server import start_redis
+from flashdrop.running import MOST_ENDS, WITHIN_SECONDS, Part, obituary_of
 from flashdrop.serve import Address, AddressTaken, check_free
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = BASE_DIR / ".flashdrop"
 READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
 ADMIN = "admin"
@@ -42,7 +45,7 @@ class Shop:
         self._data_dir = data_dir
         self._address = address
         self._stores: list[Server] = []
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._parts: list[Part] = []
         self._kept = _read_env_file(data_dir / "shop.env")
 
     @property
@@ -63,41 +66,63 @@ class Shop:
         self._manage("collectstatic", "--noinput", "--verbosity", "0")
         self._manage("ensure_indexes")
         password = self._admin_password()
-        self._spawn("serve", "--host", self._address.host, "--port", str(self._address.port))
-        self._spawn("run_worker")
+        self._spawn("The web server", "serve", "--host", self._address.host, "--port", str(self._address.port))
+        self._spawn("The worker", "run_worker")
         self._wait_until_ready()
         self._manage("seed_demo")
         self._wait_until_ready()
         admin = os.environ.get("ADMIN_PATH", "admin/")
         print(
             f"\n  Shop    {self.url}/\n  Admin   {self.url}/{admin}   user {ADMIN}, password {password}"
-            f"\n  Data    {self._data_dir}   (kept; `python manage.py ...` finds these stores)"
+            f"\n  Data    {self._data_dir}   (kept)"
+            f"\n  Audit   {self._command_for('audit_sale')}"
             "\n\n  Ctrl-C stops everything.\n",
             flush=True,
         )
 
+    def _command_for(self, *command: str) -> str:
+        """A `manage.py` command over this shop's stores, to be typed in any folder."""
+        setting = f"FLASHDROP_DATA_DIR={shlex.quote(str(self._data_dir))} " if self._data_dir != DATA_DIR else ""
+        return setting + shlex.join([sys.executable, str(BASE_DIR / "manage.py"), *command])
+
     def wait(self) -> int:
-        """Return when a part of the shop has ended by itself, with its exit code."""
+        """Return when the shop can't go on, with the exit code for that.
+
+        A web server or a worker that has ended is begun again, later each time. A store is not: why it ended is to be
+        looked at first.
+        """
         while True:
-            for child in self._children:
-                if child.poll() is not None:
-                    return child.returncode or 1
             for store in self._stores:
                 if store.process.poll() is not None:
-                    print(f"{store.name} ended; see {store.log_file}", file=sys.stderr)
+                    _say(f"{obituary_of(store)}\n\nThe shop can't go on without it: everything is stopped.")
+                    return 1
+            for part in self._parts:
+                if part.process.poll() is not None and not self._begin_again(part):
                     return 1
             time.sleep(0.3)
 
+    def _begin_again(self, part: Part) -> bool:
+        """Whether it was worth a try."""
+        _say(part.obituary())
+        pause = part.pause_before_again()
+        if pause is None:
+            _say(f"\nIt has ended {MOST_ENDS + 1} times within {WITHIN_SECONDS:.0f} s: everything is stopped.")
+            return False
+        _say(f"\nIt is started again in {pause:.0f} s.\n")
+        time.sleep(pause)
+        part.start()
+        return True
+
     def stop(self) -> None:
         """End what was started: the web and the worker first, so that they can still finish what they have."""
-        for child in self._children:
-            if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
-        for child in self._children:
+        for part in self._parts:
+            if part.process.poll() is None:
+                part.process.send_signal(signal.SIGTERM)
+        for part in self._parts:
             try:
-                child.wait(STOP_SECONDS)
+                part.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                child.kill()
+                part.process.kill()
         for store in self._stores:
             store.stop()
 
@@ -138,21 +163,15 @@ class Shop:
         if done.returncode:
             raise CannotRun(f"`manage.py {command[0]}` failed; what it printed above says why.")
 
-    def _spawn(self, *command: str) -> None:
-        # Ctrl-C in the terminal reaches us alone, and we stop everything in order.
-        self._children.append(
-            subprocess.Popen(  # noqa: S603
-                [sys.executable, str(BASE_DIR / "manage.py"), *command],
-                env=self._environment(),
-                preexec_fn=apart_but_not_alone,  # noqa: PLW1509
-            )
-        )
+    def _spawn(self, name: str, *command: str) -> None:
+        self._parts.append(Part(name, [sys.executable, str(BASE_DIR / "manage.py"), *command], self._environment()))
 
     def _wait_until_ready(self) -> None:
         deadline, reasons = time.monotonic() + READY_SECONDS, "no answer yet"
         while time.monotonic() < deadline:
-            if any(child.poll() is not None for child in self._children):
-                raise CannotRun("A part of the shop ended while starting; what it printed above says why.")
+            for part in self._parts:
+                if part.process.poll() is not None:
+                    raise CannotRun(f"{part.obituary()}\n\nThe shop is not ready yet: everything is stopped.")
             try:
                 with urllib.request.urlopen(f"{self.url}/readyz", timeout=3):  # noqa: S310
                     return
@@ -162,6 +181,10 @@ class Shop:
                 reasons = str(error)
             time.sleep(0.1)
         raise CannotRun(f"The shop was not ready after {READY_SECONDS:.0f} s: {reasons}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _reasons(answer: urllib.error.HTTPError) -> str:
@@ -206,7 +229,7 @@ def main() -> int:
     except ValueError:
         print(f"PORT must be a number, not {os.environ['PORT']!r}.", file=sys.stderr)
         return 2
-    data_dir = Path(os.environ.get("FLASHDROP_DATA_DIR", BASE_DIR / ".flashdrop")).resolve()
+    data_dir = Path(os.environ.get("FLASHDROP_DATA_DIR", DATA_DIR)).resolve()
     # Told to end, or the terminal was closed; SIGINT too, since a shell may have had it ignored for us.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

@@ -24,6 +24,13 @@ class Finding:
     figures: str
     holds: bool
     offenders: tuple[str, ...] = ()
+    is_known: bool = True
+    """Whether the stores could be asked all of it; what is not known is not told as held."""
+
+    @property
+    def verdict(self) -> bool | None:
+        """Whether it holds; None where that is not known."""
+        return self.holds if self.is_known or not self.holds else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +163,7 @@ def _durable(found: Evidence) -> Finding:
             f"order {order_id} of shopper {one[0]}: the gate does not hold its units {_joined(one[2])}"
             for order_id, one in found.forgotten.items()
         ),
+        is_known=found.levels.loaded,
     )
 
 

@@ -39,7 +39,9 @@ async def promises(sale: PublishedSale, sold_orders: int, sold_units: int, most_
     """
     in_flight = await stock.pending_count(redis(), sale.id)
     if sold_orders <= AUDITED_ORDERS:
-        found = [Finding(one.promise, one.figures, one.holds) for one in (await audit(sale)).findings]
+        found = [
+            Finding(one.promise, one.figures, one.holds, is_known=one.is_known) for one in (await audit(sale)).findings
+        ]
     else:
         found = await _counted(sale, sold_orders, sold_units, most_of_a_shopper)
     return Promises(found, sold_orders <= AUDITED_ORDERS, in_flight)
@@ -72,6 +74,7 @@ async def _counted(sale: PublishedSale, sold_orders: int, sold_units: int, most_
             f"{sold_orders} orders in the ledger; gate issued {issued if levels.loaded else 'unknown'}; "
             f"units forgotten by the gate {forgotten if levels.loaded else 'unknown'}",
             not (levels.loaded and forgotten),
+            is_known=levels.loaded,
         ),
         Finding(
             "4 nothing stranded",

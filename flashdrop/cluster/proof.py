@@ -61,7 +61,7 @@ class Proof:
         for problem in broken:
             self._say(f"  BROKEN: {problem}")
         held = not row.broken and not broken
-        self._say(f"\n{'all promises held' if held else 'a promise was broken'}")
+        self._say(f"\n{'every promise that was tried held' if held else 'a promise was broken'}")
         return held
 
     async def losses(self, shoppers: int, units: int, spread: float) -> Row:

@@ -59,14 +59,12 @@ class Server:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise StoreUnavailable(f"{self.name} ended at once. Its last words:\n{self._last_words()}")
+                raise StoreUnavailable(f"{self.name} ended at once. Its last words:\n{self.last_words()}")
             if is_ready():
                 return
             time.sleep(0.05)
         self.stop()
-        raise StoreUnavailable(
-            f"{self.name} was not ready after {seconds:.0f} s. Its last words:\n{self._last_words()}"
-        )
+        raise StoreUnavailable(f"{self.name} was not ready after {seconds:.0f} s. Its last words:\n{self.last_words()}")
 
     def stop(self) -> None:
         """End it, gently first. Safe to repeat."""
@@ -86,7 +84,8 @@ class Server:
         self.process.kill()
         self.process.wait()
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
+        """The end of what it printed."""
         with contextlib.suppress(OSError):
             return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-8:])
         return f"(nothing readable in {self.log_file})"

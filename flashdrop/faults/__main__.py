@@ -55,7 +55,7 @@ def _run(topology: str, names: list[str], options: Options) -> list[Row]:
     try:
         while True:
             row = receiver.recv()
-            _say(f"{row.fault}: {'BROKEN: ' + ', '.join(row.broken) if row.broken else 'holds'}")
+            _say(f"{row.fault}: {row.verdict}")
             rows.append(row)
     except EOFError:
         process.join()

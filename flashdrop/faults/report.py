@@ -39,14 +39,14 @@ def _cells(row: Row) -> list[str]:
     errors = ", ".join(f"{count} {code}" for code, count in row.errors.items()) or "none"
     return [
         row.fault,
-        *(str(number) for number in (
+        *("-" if number is None else str(number) for number in (
             row.stock, row.confirmed, row.oversold, row.over_limit, row.doubled, row.lost, row.stranded, row.untrue,
             row.wrong_retries, row.unkept, row.server_errors,
         )),
         errors,
         _seconds(row.recovered_after),
         _seconds(row.balanced_after),
-        "BROKEN: " + ", ".join(row.broken) if row.broken else "holds",
+        row.verdict,
     ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the report. Everything from `oversold` to `server_errors` must be 0."""
+    """One line of the report. Everything from `oversold` to `server_errors` must be 0; None is what had no occasion."""
 
     fault: str
     what: str
@@ -21,9 +21,9 @@ class Row:
     untrue: int
     """Refusals that were not true: "sold out" with units free after things settled, "limit reached", "no such sale" or
     "the sale is over" where that was not so, or a refusal as the last word to somebody who has the order."""
-    wrong_retries: int
+    wrong_retries: int | None
     """Repeats of a confirmed purchase that were answered with anything but that order."""
-    unkept: int
+    unkept: int | None
     """Shoppers told "reserved, being confirmed" whose order came to nothing."""
     server_errors: int
     """Answers 500."""
@@ -31,6 +31,18 @@ class Row:
     recovered_after: float | None
     balanced_after: float | None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def untried(self) -> list[str]:
+        """What this fault gave no occasion for, and so is not told as kept."""
+        return [name for name in ("wrong_retries", "unkept") if getattr(self, name) is None]
+
+    @property
+    def verdict(self) -> str:
+        if self.broken:
+            return f"BROKEN: {', '.join(self.broken)}"
+        named = " and ".join(name.replace("_", " ") for name in self.untried)
+        return f"holds (no occasion for {named})" if named else "holds"
 
     @property
     def broken(self) -> list[str]:

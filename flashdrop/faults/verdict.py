@@ -106,7 +106,8 @@ async def judge(record: Record) -> Row:
         stranded=final.stranded,
         untrue=_untrue(record, purchases, named, final, notes),
         wrong_retries=_wrong_retries(purchases, notes),
-        unkept=0 if record.fault.gate_forgets else len(await _unkept(record.answers, notes)),
+        # A gate that forgets everything may forget what it promised: that is not held against it, and not told as kept.
+        unkept=None if record.fault.gate_forgets else await _unkept(record.answers, notes),
         server_errors=sum(answer.status == 500 for answer in record.answers),
         errors=_errors(record.answers),
         recovered_after=_recovered_after(purchases, record.ended_at),
@@ -152,34 +153,39 @@ def _untrue(
     return len(found) + record.false_boards
 
 
-def _wrong_retries(purchases: list[Answer], notes: list[str]) -> int:
+def _wrong_retries(purchases: list[Answer], notes: list[str]) -> int | None:
+    """Repeats of a confirmed purchase that were not answered with it; None where nobody repeated one."""
     done: dict[str, tuple[float, str | None]] = {}
     for answer in purchases:
         if answer.is_success and (answer.shopper not in done or answer.answered_at < done[answer.shopper][0]):
             done[answer.shopper] = answer.answered_at, answer.order_id
+    repeats = [a for a in purchases if a.shopper in done and a.sent_at > done[a.shopper][0]]
     wrong = [
         answer
-        for answer in purchases
-        if answer.shopper in done
-        and answer.sent_at > done[answer.shopper][0]
-        and (400 <= answer.status < 500 or (answer.is_success and answer.order_id != done[answer.shopper][1]))
+        for answer in repeats
+        if 400 <= answer.status < 500 or (answer.is_success and answer.order_id != done[answer.shopper][1])
     ]
     notes += [f"wrong retry: {count} x {code}" for code, count in Counter(answer.code for answer in wrong).items()]
-    return len(wrong)
+    return len(wrong) if repeats else None
 
 
-async def _unkept(answers: list[Answer], notes: list[str]) -> list[str]:
-    """Orders that a client was told are reserved, and that the ledger doesn't have, or has with other units."""
+async def _unkept(answers: list[Answer], notes: list[str]) -> int | None:
+    """How many orders a client was told are reserved that the ledger doesn't have, or has with other units.
+
+    None where nobody was told so.
+    """
     pending = [answer for answer in answers if answer.order_status == "pending" and answer.order_id]
     promised = {answer.order_id: answer.units for answer in pending if answer.order_id}
-    standing = await ledger.find(sorted(promised)) if promised else {}
+    if not promised:
+        return None
+    standing = await ledger.find(sorted(promised))
     unkept = [
         order_id
         for order_id, units in sorted(promised.items())
         if order_id not in standing or (standing[order_id].units and standing[order_id].units != units)
     ]
     notes += [f"unkept: order {order_id}" for order_id in unkept[:3]]
-    return unkept
+    return len(unkept)
 
 
 def _errors(answers: list[Answer]) -> dict[str, int]:

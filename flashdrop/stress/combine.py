@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from flashdrop.stress.results import tried_of
+
 
 def combined(summaries: Sequence[dict[str, Any]]) -> tuple[bool, list[str]]:
     """Whether the promises hold over all of them together, and what to say about it.
@@ -49,16 +51,28 @@ def combined(summaries: Sequence[dict[str, Any]]) -> tuple[bool, list[str]]:
     return not failures, [*lines, *failures]
 
 
+def tried(summaries: Sequence[dict[str, Any]]) -> str:
+    """How many of the promises one of the generators at least has tried, and which none has."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in (row for one in summaries for row in one["promises"]):
+        known = found.setdefault(row["name"], dict(row))
+        known["tried"] = known["tried"] or row["tried"]
+    count, untried = tried_of(list(found.values()))
+    return f"{count} promises tried" + (f" (not tried: {'; '.join(untried)})" if untried else "")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m flashdrop.stress.combine", description=__doc__)
     parser.add_argument("reports", nargs="+", type=Path, help="the JSON reports of the generators")
     arguments = parser.parse_args()
     try:
-        passed, lines = combined([json.loads(path.read_text(encoding="utf-8")) for path in arguments.reports])
+        summaries = [json.loads(path.read_text(encoding="utf-8")) for path in arguments.reports]
+        passed, lines = combined(summaries)
+        extent = tried(summaries)
     except (OSError, ValueError, KeyError, TypeError) as error:
         print(f"These reports can't be combined: {error}", file=sys.stderr)
         return 2
-    print("\n".join([*lines, "PASS" if passed else "FAIL"]))
+    print("\n".join([*lines, f"PASS: {extent}, all kept" if passed else f"FAIL; {extent}"]))
     return 0 if passed else 1
 
 

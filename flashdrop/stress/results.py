@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -63,12 +63,16 @@ def keep(scenario: str, result: Result, docs: Path = DOCS) -> None:
 def markdown(known: dict[str, Any], docs: Path) -> str:
     """The page from its figures; plots are named where `docs` has them."""
     found = {name: known["scenarios"][name] for name in SCENARIOS if name in known["scenarios"]}
-    headings = ("scenario", "profile", "verdict", "server's audit", "requests/s", "confirmed", "purchase p99, ms")
+    headings = (
+        *("scenario", "profile", "verdict", "promises tried", "server's audit", "requests/s", "confirmed"),
+        "purchase p99, ms",
+    )
     rows = [
         (
             f"[{name}](#{name})",
             one["profile"],
             _verdict(one),
+            tried_of(one["promises"])[0],
             _audit(one),
             number(one["requests"]["rate"]),
             str(one["sale"]["confirmed"]) if one["sale"] else "",
@@ -98,11 +102,13 @@ def _section(name: str, one: dict[str, Any], has_plot: bool) -> Iterator[str]:
         for each in one["latencies"].values()
     ]
     yield table(("milliseconds", "count", "median", "p95", "p99", "longest"), latencies)
-    kept = [row for row in one["promises"] if row["tried"]]
+    tried = [row for row in one["promises"] if row["tried"]]
     yield table(
         ("promise or budget", "holds", "seen"),
-        [(row["title"], "yes" if row["holds"] else "**no**", row["seen"]) for row in (*kept, *one["budgets"])],
+        [(row["title"], "yes" if row["holds"] else "**no**", row["seen"]) for row in (*tried, *one["budgets"])],
     )
+    count, untried = tried_of(one["promises"])
+    yield f"{count} promises tried." + (f" Not tried: {'; '.join(untried)}." if untried else "")
 
 
 def _extent(one: dict[str, Any]) -> str:
@@ -116,6 +122,12 @@ def _extent(one: dict[str, Any]) -> str:
 
 def _verdict(one: dict[str, Any]) -> str:
     return "PASS" if one["passed"] and one["exit_code"] == 0 else "**FAIL**"
+
+
+def tried_of(promises: Sequence[dict[str, Any]]) -> tuple[str, list[str]]:
+    """How many of the promises a run tried, as text, and those it had no occasion for."""
+    untried = [row["title"] for row in promises if not row["tried"]]
+    return f"{len(promises) - len(untried)} of {len(promises)}", untried
 
 
 def _audit(one: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 from conftest import BASE_DIR
 from flashdrop.faults import __main__ as command
 from flashdrop.faults.all_faults import FAULTS, QUICK
+from flashdrop.faults.report import markdown
+from flashdrop.faults.row import Row
 
 MUST_BE_ZERO = (
     "oversold", "over_limit", "doubled", "lost", "stranded", "untrue", "wrong_retries", "unkept", "server_errors",
@@ -50,7 +53,7 @@ async def tried(faults: list[str], report: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("fault", QUICK)
 def test_every_promise_holds(rows: dict[str, dict[str, Any]], fault: str) -> None:
     row = rows[fault]
-    assert {name: row[name] for name in MUST_BE_ZERO} == dict.fromkeys(MUST_BE_ZERO, 0), row["notes"]
+    assert {name: row[name] or 0 for name in MUST_BE_ZERO} == dict.fromkeys(MUST_BE_ZERO, 0), row["notes"]
     assert row["confirmed"] == row["stock"]
     assert row["recovered_after"] is not None
     assert row["balanced_after"] is not None
@@ -68,6 +71,20 @@ def test_a_quick_run_tries_just_these(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_fault_says_what_it_is() -> None:
     assert [name for name, fault in FAULTS.items() if fault.what == name] == []
     assert set(QUICK) <= set(FAULTS)
+
+
+def test_what_had_no_occasion_is_not_told_as_kept() -> None:
+    row = Row(
+        **{"fault": "f", "what": "w", "stock": 1, "confirmed": 1, "errors": {}},
+        **dict.fromkeys(MUST_BE_ZERO, 0),
+        recovered_after=0.1,
+        balanced_after=0.1,
+    )
+    assert row.verdict == "holds"
+    untried = replace(row, unkept=None, wrong_retries=None)
+    assert untried.verdict == "holds (no occasion for wrong retries and unkept)" and untried.broken == []
+    assert "| - | - | 0 |" in markdown([untried])
+    assert replace(untried, lost=1).verdict == "BROKEN: lost"
 
 
 def test_an_unknown_fault_is_named() -> None:

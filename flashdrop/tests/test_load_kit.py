@@ -117,7 +117,12 @@ async def test_each_scenario_passes_against_a_healthy_shop(
     for name, ran in zip(names, found, strict=True):
         assert ran.code == 0, f"{name}\n{ran.output}"
         assert ran.summary is not None and ran.summary["passed"], name
-        assert "PASS" in ran.output, name
+        untried = [row["title"] for row in ran.summary["promises"] if not row["tried"]]
+        told = f"PASS: {11 - len(untried)} of 11 promises tried, all kept (not tried: {'; '.join(untried)})"
+        assert told in ran.output, name
+        refused = ran.summary["answers"].get("OUT_OF_STOCK", 0)
+        looked_into = next(row["seen"] for row in ran.summary["promises"] if row["name"] == "truly_out")
+        assert looked_into == (f"{refused} of {refused}" if refused else "not tried"), name
         assert "PASS" in ran.page and "<script" not in ran.page and "http://" not in ran.page.replace(shop, ""), name
     by_name = {name: ran.summary or {} for name, ran in zip(names, found, strict=True)}
     # What the reports show is what happened: the ledger's count, read from outside, is the clients' own.
@@ -127,6 +132,7 @@ async def test_each_scenario_passes_against_a_healthy_shop(
     tried = {row["name"] for one in by_name.values() for row in one["promises"] if row["tried"]}
     assert tried >= {"no_5xx", "documented", "within_stock", "within_limit", "readable", "same_order", "truly_out"}
     assert tried >= {"truthful", "counted", "explained"}
+    assert not [row["name"] for row in by_name["page"]["promises"] if row["tried"] and row["name"] == "within_stock"]
     assert by_name["websocket"]["banners"] > 90
     # They wait for the opening: each of the 18 clicks too early at most twice.
     early = [by_name["opening"]["answers"].get(code, 0) for code in ("FLASH_SALE_NOT_STARTED", "400 to a form")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -18,8 +19,10 @@ import httpx
 import pytest
 
 from conftest import NO_TLS, fetch
+from flashdrop import running as running_parts
 from flashdrop.config import BASE_DIR
 from flashdrop.embedded.process import free_port
+from flashdrop.tests.waiting import answers, until
 
 UP_SECONDS = 60.0
 STOPPED_SECONDS = 30.0
@@ -164,9 +167,9 @@ def run_twice(home: Path) -> Story:
             story.order = client.post("/api/orders", json={"sku": "demo"}).raise_for_status().json()["data"]
             story.admin_redirect = sign_in_to_admin(client, story.output)
         story.audit = subprocess.run(
-            [sys.executable, "manage.py", "audit_sale"],
-            cwd=BASE_DIR,
-            env=environment(first.folder),
+            ["/bin/sh", "-c", printed_command(story.output)],
+            cwd=home,
+            env={"PATH": "/usr/bin:/bin"},  # a terminal of somebody who has never heard of virtual environments
             capture_output=True,
             text=True,
             timeout=30,
@@ -205,6 +208,10 @@ def sign_in_to_admin(client: httpx.Client, output: str) -> str:
     return str(answer.headers.get("Location"))
 
 
+def printed_command(output: str) -> str:
+    return re.search(r"Audit   (.+)", output)[1]  # type: ignore[index]
+
+
 def password_in(output: str) -> str:
     return re.search(r"password (\S+)", output)[1]  # type: ignore[index]
 
@@ -229,7 +236,7 @@ def test_an_order_can_be_bought(story: Story) -> None:
     assert (story.order["status"], story.order["units"]) == ("completed", [1])
 
 
-def test_manage_py_finds_the_same_stores(story: Story) -> None:
+def test_the_printed_command_finds_the_same_stores(story: Story) -> None:
     assert story.audit is not None
     assert story.audit.returncode == 0, story.audit.stdout + story.audit.stderr
     assert "confirmed 1 of 100" in story.audit.stdout
@@ -248,6 +255,69 @@ def test_running_again_keeps_orders_shoppers_and_password(story: Story) -> None:
 
 def test_a_closed_terminal_stops_everything_too(story: Story) -> None:
     assert story.left_again == []
+
+
+async def test_what_ends_by_itself_is_told_and_begun_again_or_all_is_stopped(tmp_path: Path) -> None:
+    """A worker and the web server come back; without a store nothing goes on."""
+    await asyncio.to_thread(end_one_after_the_other, Run(tmp_path / "data", free_port(), tmp_path / "log"))
+
+
+def end_one_after_the_other(run: Run) -> None:
+    started = {run.process.pid}
+    try:
+        run.phases_until_active()
+        started |= run.family()
+        killed_and_begun_again(run, "The worker", "manage.py run_worker")
+        started |= run.family()
+        killed_and_begun_again(run, "The web server", "manage.py serve")
+        started |= run.family()
+        (store,) = running(run, "redis-server") or running(run, "valkey-server")
+        os.kill(store, signal.SIGKILL)
+        assert run.process.wait(STOPPED_SECONDS) == 1
+        assert re.search(rf"\(process {store}\) was killed by SIGKILL\. Its last words:", run.output)
+        assert "The shop can't go on without it: everything is stopped." in run.output
+        assert still_there(started) == []
+    finally:
+        kill(started)
+
+
+def killed_and_begun_again(run: Run, name: str, command: str) -> None:
+    before = set(running(run, command))
+    pid = min(before)  # the first of them is the parent
+    os.kill(pid, signal.SIGKILL)
+    said = (
+        rf"{name} \(process {pid}\) was killed by SIGKILL\. Its last words:\n    \S(.|\n)*It is started again in 1 s\."
+    )
+    for holds in (
+        lambda: re.search(said, run.output),
+        lambda: set(running(run, command)) - before,
+        lambda: answers(f"{run.url}/readyz"),
+    ):
+        until(holds, UP_SECONDS, lambda: run.output)
+
+
+def running(run: Run, command: str) -> list[int]:
+    """Those of its processes whose command line has `command` in it."""
+    found = []
+    for pid in run.family():
+        with contextlib.suppress(OSError):
+            if command in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "):
+                found.append(pid)
+    return found
+
+
+def test_a_part_that_keeps_ending_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(running_parts.time, "monotonic", lambda: clock[0])
+    part = running_parts.Part("It", [sys.executable, "-c", "print('so long'); raise SystemExit(3)"], {})
+    part.process.wait()
+    assert re.fullmatch(
+        r"\nIt \(process \d+\) ended by itself with exit code 3\. Its last words:\n    so long", part.obituary()
+    )
+    pauses = [part.pause_before_again() for _ in range(running_parts.MOST_ENDS + 1)]
+    assert pauses == [1, 2, 4, 8, running_parts.LONGEST_PAUSE, None]
+    clock[0] = running_parts.WITHIN_SECONDS + 1
+    assert part.pause_before_again() == 1
 
 
 def test_a_port_that_is_taken_is_told_before_anything_starts(tmp_path: Path) -> None:

@@ -196,16 +196,17 @@ def test_results_are_published_scenario_by_scenario(tmp_path: Path) -> None:
     keep("soak", result(scenario="soak", stretch=0.5, passed=False, exit_code=99), tmp_path)
     text = page.read_text()
     assert text.startswith("# By hand\n")
-    assert "| [create-order](#create-order) | load | PASS | holds |" in text
-    assert "| [soak](#soak) | load | **FAIL** | holds |" in text
+    assert "| [create-order](#create-order) | load | PASS | 1 of 2 | holds |" in text
+    assert "| [soak](#soak) | load | **FAIL** | 1 of 2 | holds |" in text
     assert "`make stress-create-order PROFILE=load`" in text and "`make stress-soak PROFILE=load STRETCH=0.5`" in text
     assert "1,260 requests in 62 s; 30 of 40 units confirmed." in text
-    assert "A pending order becomes final" not in text, "what was not tried is not shown as kept"
+    assert "1 of 2 promises tried. Not tried: A pending order becomes final." in text
+    assert "| A pending order becomes final" not in text, "what was not tried is not shown as kept"
     assert "secret-sku" not in text and "shop.internal" not in text
     assert "(../images/stress-create-order.svg)" in text
     assert "OUT OF STOCK" in (tmp_path / "images/stress-create-order.svg").read_text()
     keep("create-order", result(audit_holds=False), tmp_path)
-    assert "| [create-order](#create-order) | load | PASS | **broken** |" in page.read_text()
+    assert "| [create-order](#create-order) | load | PASS | 1 of 2 | **broken** |" in page.read_text()
     assert page.read_text().count("## create-order") == 1
 
 
@@ -258,6 +259,8 @@ def test_reports_about_different_sales_can_not_be_combined(tmp_path: Path) -> No
     for name, text in (("a.json", json.dumps(summary())), ("b.json", "nonsense")):
         (tmp_path / name).write_text(text)
     good, bad = str(tmp_path / "a.json"), str(tmp_path / "b.json")
-    assert run("flashdrop.stress.combine", good).returncode == 0
+    done = run("flashdrop.stress.combine", good)
+    assert done.returncode == 0
+    assert "PASS: 1 of 2 promises tried (not tried: A pending order becomes final), all kept" in done.stdout
     done = run("flashdrop.stress.combine", good, bad)
     assert done.returncode == 2 and "can't be combined" in done.stderr

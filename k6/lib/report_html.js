@@ -43,7 +43,7 @@ const section = (title, body) => (body ? `<section><h2>${title}</h2><div class="
 const table = (head, rows) => (rows.length ? `<table><thead><tr>${head}</tr></thead><tbody>${rows.map((cells) => `<tr>${cells}</tr>`).join("")}</tbody></table>` : "");
 
 function verdicts(rows) {
-  const word = ({ tried, holds }) => (!tried ? "<td></td>" : holds ? '<td class="good whole">holds</td>' : '<td class="bad whole">BROKEN</td>');
+  const word = ({ tried, holds }) => (!tried ? "<td>not tried</td>" : holds ? '<td class="good whole">holds</td>' : '<td class="bad whole">BROKEN</td>');
   return table("<th>what</th><th>verdict</th><th>seen</th>", rows.map((row) => `<td>${escaped(row.title)}</td>${word(row)}<td>${escaped(row.seen)}</td>`));
 }
 

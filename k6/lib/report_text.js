@@ -15,9 +15,19 @@ export function text(found, page) {
 }
 
 export function headline({ passed, broken, promises, budgets, fairness }) {
-  if (passed) return budgets.every(({ holds }) => holds) ? "PASS: every promise was kept, and the budgets were met" : "PASS: every promise was kept";
+  if (passed) {
+    const met = budgets.every(({ holds }) => holds) ? ", and the budgets were met" : "";
+    return `PASS: ${keptOf(promises)}${met}`;
+  }
   const named = [...promises, ...budgets, ...fairness].filter(({ name }) => broken.includes(name));
   return `FAIL: ${named.map(({ title, seen }) => `${title} (${seen})`).join("; ")}`;
+}
+
+// What was not tried is not told as kept.
+function keptOf(promises) {
+  const untried = promises.filter(({ tried }) => !tried).map(({ title }) => title);
+  const all = `all ${promises.length} promises tried, all kept`;
+  return untried.length ? `${promises.length - untried.length} of ${promises.length} promises tried, all kept (not tried: ${untried.join("; ")})` : all;
 }
 
 const mark = ({ tried, holds }) => (!tried ? "  -   " : holds ? "holds " : "BROKEN");

@@ -64,17 +64,29 @@ function rows(kinds, metrics) {
 
 function seen(name, kind, values, metrics) {
   if (kind.balance) {
-    // Nothing was weighed unless the scenario buys.
-    const tried = value(metrics, "sale_total", "max") > 0;
+    const tried = wasWeighed(name, metrics);
     const off = Math.max(0, values.count || 0);
     return { tried, seen: tried ? `${off} ${kind.balance}` : "not tried", exceptions: off };
   }
   if ("passes" in values) {
     const all = values.passes + values.fails;
-    return { tried: all > 0, seen: all ? `${values.passes} of ${all}` : "not tried", exceptions: values.fails, share: all ? values.rate : null };
+    return { tried: all > 0, seen: all ? `${values.passes} of ${all}${sampled(name, all, metrics)}` : "not tried", exceptions: values.fails, share: all ? values.rate : null };
   }
   const tried = name in metrics && Object.keys(metrics[name].thresholds || {}).length > 0;
   return { tried, seen: String(values.count || 0), exceptions: 0 };
+}
+
+// Whether both sides of a balance were put there. One that is broken was, whatever is missing.
+function wasWeighed(name, metrics) {
+  if (value(metrics, name, "count") > 0) return true;
+  if (name === "within_stock") return value(metrics, "sold", "count") > 0;
+  return "sale_after" in metrics && (name !== "explained" || settings.isAlone);
+}
+
+// What was looked into, of the answers that could have been.
+function sampled(name, all, metrics) {
+  const answers = name === "truly_out" ? value(metrics, answerMetric("OUT_OF_STOCK"), "count") : 0;
+  return answers > all ? `, looked into of ${answers} such answers` : "";
 }
 
 function sale(metrics, run) {

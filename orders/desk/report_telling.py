@@ -40,7 +40,8 @@ class Figure:
 class Promise:
     """One promise in a merchandiser's words, and the audit's figures."""
 
-    holds: bool
+    holds: bool | None
+    """None where it is not known."""
     words: str
     figures: str
 
@@ -229,7 +230,7 @@ def _answers(found: Report) -> Bars | None:
 def _promises(found: Promises | None) -> list[Promise]:
     if found is None:
         return []
-    return [Promise(one.holds, PROMISES.get(one.promise[:1], one.promise[2:]), one.figures) for one in found.findings]
+    return [Promise(one.verdict, PROMISES.get(one.promise[:1], one.promise[2:]), one.figures) for one in found.findings]
 
 
 def _promises_note(found: Report) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -82,7 +81,8 @@ async def _reach_mongodb(config: Config) -> Document | Finding:
     except Exception as error:  # the driver raises other libraries' errors for an address that it can't resolve
         notes.at_risk(
             "MONGODB_URL",
-            f"{_without_password(config.mongodb_url)} can't be used ({_reason(error)}): orders stay 202 (promise 4)",
+            f"{_without_password(config.mongodb_url)} can't be used ({_reason(error)}): orders stay 202 (promise 4). "
+            "Nothing else of the ledger, its indexes and the sales was checked",
             "correct MONGODB_URL; docs/reference/configuration.md",
         )
     return notes.findings[0]
@@ -105,14 +105,16 @@ async def _bounded(area: Area, name: str, work: Coroutine[Any, Any, list[Finding
 
 async def _clocks(servers: list[Primary], ledger_answers: bool, clock: Clock) -> list[Finding]:
     offsets: list[Offset] = []
-    # A server that has gone meanwhile is a finding of its own area already.
-    for server in servers:
-        with suppress(RedisError):
-            offsets.append(await measure(f"Redis {server.address}", server.time, clock, decides_window=True))
+    notes = Notes(Area.CLOCKS)
+    asked = {f"Redis {server.address}": (server.time, True) for server in servers}
     if ledger_answers:
-        with suppress(PyMongoError):
-            offsets.append(await measure("MongoDB", _ledger_time, clock, decides_window=False))
-    return judge_offsets(offsets)
+        asked["MongoDB"] = (_ledger_time, False)
+    for name, (ask, decides_window) in asked.items():
+        try:
+            offsets.append(await measure(name, ask, clock, decides_window=decides_window))
+        except (RedisError, PyMongoError) as error:
+            notes.advice(name, f"its clock could not be read: {_reason(error)}", "run `manage.py doctor` again")
+    return [*notes.findings, *judge_offsets(offsets)]
 
 
 async def _ledger_time() -> datetime:

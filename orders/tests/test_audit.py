@@ -221,6 +221,8 @@ def test_damage_is_named_and_planned_then_made_good(damage: Damage, broken: list
     code, printed = command(sale)
     assert (code, broken_in(printed)) == (int(bool(broken)), broken)
     assert order_id in printed
+    is_unloaded = "has not loaded" in printed
+    assert ("unknown  3 confirmed is durable" in printed) is is_unloaded, "what the gate holds can't be known then"
 
     code, printed = command(sale, "--repair")
     assert code == 1

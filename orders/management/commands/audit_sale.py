@@ -14,6 +14,11 @@ from sales import catalogue
 
 T = TypeVar("T")
 LISTED = 5
+VERDICTS: dict[bool | None, Callable[[Any], str]] = {
+    True: lambda style: str(style.SUCCESS("holds  ")),
+    False: lambda style: str(style.ERROR("BROKEN ")),
+    None: lambda style: str(style.WARNING("unknown")),
+}
 
 
 class Command(BaseCommand):
@@ -73,7 +78,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{found.sale.name} ({found.sale.sku})")
         width = max(len(finding.promise) for finding in found.findings)
         for finding in found.findings:
-            verdict = self.style.SUCCESS("holds ") if finding.holds else self.style.ERROR("BROKEN")
+            verdict = VERDICTS[finding.verdict](self.style)
             self.stdout.write(f"  {verdict}  {finding.promise:<{width}}  {finding.figures}")
             self._print_offenders(finding)
 

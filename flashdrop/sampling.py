@@ -17,7 +17,7 @@ from flashdrop import metrics
 from flashdrop.loops import PerLoop
 from flashdrop.supervised import Loop
 from orders.history import gate_questions, ledger_questions
-from orders.placing import reservations
+from orders.reserving import reservations
 from orders.settlement import confirmations, forgetting
 from sales.board import STALE_SECONDS, Board, board
 from sales.hub import hub

@@ -20,6 +20,7 @@ from orders.history import HistoryUnknown, history_in, history_of
 from orders.identity import InvalidIdentifier, shopper_of
 from orders.order import OrderStatus
 from orders.placing import MAX_QUANTITY, Placed, Placement, place
+from sales.archive import sale_named
 from sales.board import current_board
 
 MAX_KEY_LENGTH = 255
@@ -132,7 +133,7 @@ async def order_in_sale(request: HttpRequest, sku: str) -> HttpResponseBase:
     shopper = shopper_of(request)
     if shopper is None:
         return told(SIGN_IN_FIRST, "UNAUTHORIZED")
-    sale = (await current_board()).sale_named.get(sku)
+    sale = await sale_named(sku)
     try:
         visible = (await history_in(shopper, sale.id)).visible if sale else []
     except HistoryUnknown:

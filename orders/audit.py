@@ -161,6 +161,13 @@ def _durable(found: Evidence) -> Finding:
 
 def _stranded(sale: PublishedSale, found: Evidence) -> Finding:
     levels, confirmed = found.levels, _units_sold(found)
+    if sale.archived_at is not None and not levels.loaded:
+        return Finding(
+            "4 nothing stranded",
+            f"archived {sale.archived_at:%Y-%m-%d}, the gate has let it go; confirmed {confirmed}, available "
+            f"{sale.available}, stock {sale.stock}; pending {found.open_units}",
+            not found.pending and confirmed + sale.available == sale.stock,
+        )
     total = levels.available + found.open_units + confirmed
     figures = f"available {levels.available} + pending {found.open_units} + confirmed {confirmed} = {total}"
     if not levels.loaded:

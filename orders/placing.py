@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
 from enum import Enum
 from time import perf_counter
 from typing import NamedTuple
@@ -21,13 +20,14 @@ from orders import ledger
 from orders.identity import Shopper
 from orders.indexes import indexes_ready
 from orders.order import Order, OrderStatus, context_of, pending_order
+from orders.reserving import reservations
 from orders.settlement import Outcome, confirmations
 from sales import stock, tally
+from sales.archive import sale_named
 from sales.board import board, current_board
-from sales.gate import Answer, Reservation, Verdict, Wish
+from sales.gate import Reservation, Verdict, Wish
 from sales.published import PublishedSale
 
-RESERVE_SECONDS = 3.0
 LOOK_UP_SECONDS = 2.5
 MAX_QUANTITY = 100
 # What is counted for an order that stood already: a retry, or a look at what became of it.
@@ -117,6 +117,9 @@ async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None, att
         return _REFUSED[Refusal.NOT_READY]
     sale = shown.sale_named.get(sku)
     if sale is None:
+        archived = await sale_named(sku)
+        if archived is not None:
+            return await _when_archived(archived, shopper, quantity, key, attempt)
         return _REFUSED[Refusal.PRODUCT_NOT_FOUND if shown.knows_every_sale else Refusal.NOT_READY]
     tally.tried(sale.id, (shopper.id,))
     return await place_in(sale, shopper, quantity, key, attempt)
@@ -153,6 +156,20 @@ async def place_in(
     if answer.verdict is Verdict.NOT_READY:
         board().ask_for_settings()  # perhaps only our epoch is old
     return _REFUSED[_BY_VERDICT[answer.verdict]]
+
+
+async def _when_archived(
+    sale: PublishedSale, shopper: Shopper, quantity: int, key: str | None, attempt: str | None
+) -> Placement:
+    """The gate no longer knows the sale: a repeat finds its order in the ledger, anything else comes too late."""
+    order_id = order_id_for(sale.id, shopper.id, _digest(key) if key is not None else attempt)
+    try:
+        order = await lookups().submit(order_id)
+    except (PyMongoError, TimeoutError, Overloaded):
+        return _REFUSED[Refusal.NOT_READY]
+    if order is not None:
+        return _told(shopper, order, quantity, is_new=False)
+    return _REFUSED[Refusal.ENDED if sale.published else Refusal.PRODUCT_NOT_FOUND]
 
 
 async def _confirm(shopper: Shopper, reservation: Reservation, is_new: bool) -> Placement:
@@ -233,48 +250,6 @@ def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
-class Reservations:
-    """One batcher for each sale: a script call touches one sale's keys."""
-
-    def __init__(self) -> None:
-        redis()  # made first, so that it is closed last
-        tally.writer()
-        self._batchers: dict[str, Batcher[Wish, Answer]] = {}
-        self._sales: dict[str, PublishedSale] = {}
-
-    def submit(self, sale: PublishedSale, wish: Wish) -> Awaitable[Answer]:
-        """The gate's answer, in a batch with whatever else waits for this sale.
-
-        Raises:
-            Overloaded: too many are waiting.
-        """
-        self._sales[sale.id] = sale
-        batcher = self._batchers.get(sale.id)
-        if batcher is None:
-            # Whoever was told "try again" must not be sold something behind their back.
-            batcher = self._batchers[sale.id] = Batcher(
-                self._flush_for(sale.id), patience_seconds=RESERVE_SECONDS, skips_abandoned=True
-            )
-        return batcher.submit(wish)
-
-    @property
-    def waiting(self) -> int:
-        """Purchases that no batch has taken yet."""
-        return sum(batcher.waiting for batcher in self._batchers.values())
-
-    async def drain(self) -> None:
-        """Wait for every batch under way."""
-        for batcher in self._batchers.values():
-            await batcher.drain()
-
-    def _flush_for(self, sale_id: str) -> Callable[[list[Wish]], Awaitable[list[Answer]]]:
-        async def flush(batch: list[Wish]) -> list[Answer]:
-            metrics.BATCH_SIZE.labels("reserve").observe(len(batch))
-            return await stock.reserve(redis(), sale_id, self._sales[sale_id].epoch, batch)
-
-        return flush
-
-
 async def _look_up(batch: list[str]) -> list[Order | None]:
     found = await ledger.find(batch)
     return [found.get(order_id) for order_id in batch]
@@ -285,5 +260,4 @@ def _new_lookups() -> Batcher[str, Order | None]:
     return Batcher(_look_up)
 
 
-reservations: PerLoop[Reservations] = PerLoop(Reservations, Reservations.drain)
 lookups: PerLoop[Batcher[str, Order | None]] = PerLoop(_new_lookups, Batcher.drain)

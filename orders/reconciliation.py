@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from flashdrop import metrics
@@ -77,6 +78,11 @@ class Reconciler:
 
     def __init__(self) -> None:
         self._watches: dict[str, _Watch] = {}
+
+    def forget_all_but(self, sale_ids: Collection[str]) -> None:
+        """Sales that are gone are watched no more."""
+        for gone in self._watches.keys() - set(sale_ids):
+            del self._watches[gone]
 
     async def look_at(self, sale: PublishedSale, levels: Levels | None = None) -> Drift | None:
         """Measure when it is this sale's turn, and act on what is certain. Gives what it found; None: not looked.

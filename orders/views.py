@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cache
 from typing import Any
 
@@ -24,8 +25,10 @@ from orders.identity import InvalidIdentifier, Shopper, shopper_of
 from orders.order import Order, OrderStatus
 from orders.placing import MAX_QUANTITY, Placed, Placement, Refusal, place
 from orders.receipts import order_id_of
-from sales.board import Board, current_board
+from sales.archive import sale_named, shown
+from sales.board import current_board
 from sales.money import format_minor
+from sales.published import PublishedSale
 from sales.showing import Showing
 from sales.views import not_found
 
@@ -43,7 +46,7 @@ PRIVATE = {"Cache-Control": "private, no-store", "Vary": f"HX-Request, HX-Histor
 async def me(request: HttpRequest, sku: str) -> HttpResponseBase:
     """The viewer's own panel: a partial for HTMX, a page of its own without JavaScript."""
     board = await current_board()
-    showing = board.by_sku.get(sku)
+    showing = await shown(sku)
     if showing is None:
         return not_found(request, board)
     shopper = shopper_of(request)
@@ -70,7 +73,7 @@ async def buy(request: HttpRequest, sku: str) -> HttpResponseBase:
     if refused is not None:
         return refused
     board = await current_board()
-    showing = board.by_sku.get(sku)
+    showing = await shown(sku)
     if showing is None:
         return not_found(request, board)
     shopper = shopper_of(request)
@@ -92,8 +95,7 @@ async def sign_in(request: HttpRequest) -> HttpResponseBase:
     refused = _refuse_form(request)
     if refused is not None:
         return refused
-    board = await current_board()
-    showing = board.by_sku.get(request.POST.get("sku", ""))
+    showing = await shown(request.POST.get("sku", ""))
     try:
         is_guest = request.POST.get("guest") == "1"
         identifier, session_id = request.POST.get("identifier", ""), identity.browser_session(request)
@@ -114,8 +116,7 @@ async def sign_out(request: HttpRequest) -> HttpResponseBase:
     refused = _refuse_form(request)
     if refused is not None:
         return refused
-    board = await current_board()
-    showing = board.by_sku.get(request.POST.get("sku", ""))
+    showing = await shown(request.POST.get("sku", ""))
     if showing is None:
         response: HttpResponse = _to(reverse("my_orders"))
     else:
@@ -136,7 +137,8 @@ async def my_orders(request: HttpRequest) -> HttpResponseBase:
     except HistoryUnknown:
         return _history_unknown(request)
     language = language_of(request)
-    rows = [_order_row(order, board, language) for order in history.visible]
+    sales = await asyncio.gather(*(sale_named(order.sku) for order in history.visible))
+    rows = [_order_row(order, sale, language) for order, sale in zip(history.visible, sales, strict=True)]
     context = {"shopper_name": panel.shown_name(shopper.name, language), "orders": rows}
     return _html(request, "orders/list.html", context)
 
@@ -157,7 +159,7 @@ async def receipt(request: HttpRequest, token: str) -> HttpResponseBase:
         # We signed this id, so the order was reserved; it is on its way into the ledger.
         row: dict[str, Any] = {"id": order_id, "status": "pending"}
     else:
-        row = _order_row(order, await current_board(), language_of(request))
+        row = _order_row(order, await sale_named(order.sku), language_of(request))
     return _html(request, "orders/receipt.html", {"order": row, "is_pending": order is None, "here": request.path})
 
 
@@ -273,8 +275,7 @@ def _told_in_query(request: HttpRequest) -> str:
     return next((ANSWERS[refusal].message for refusal in Refusal if refusal.value == told), "")
 
 
-def _order_row(order: Order, board: Board, language: str) -> dict[str, Any]:
-    sale = board.sales.get(order.sale_id)  # a withdrawn one still has its name
+def _order_row(order: Order, sale: PublishedSale | None, language: str) -> dict[str, Any]:
     return {
         "id": order.id,
         "sku": order.sku,
@@ -287,5 +288,5 @@ def _order_row(order: Order, board: Board, language: str) -> dict[str, Any]:
         **panel.order_texts(order, language),
         **panel.given_up_texts(order, language),
         "given_up_notice": panel.given_up_notice(order, language) if order.is_given_up else "",
-        "is_on_show": order.sku in board.by_sku,
+        "is_on_show": sale is not None and sale.published,
     }

@@ -57,6 +57,8 @@ class Board:
         """The same by sku: what a purchase asks the gate about, whatever is on show."""
         self.unreadable = 0
         """Sales whose documents in the ledger can't be read; the others are on show."""
+        self.behind_until = float("-inf")
+        """Until then there may be a sale that this board has not heard of (`sales/archive.py`)."""
         self._settings_at = float("-inf")
         self._woken_at = float("-inf")
         self._levels_at = float("-inf")
@@ -77,7 +79,13 @@ class Board:
         """Whether a sale that the board doesn't have doesn't exist; false when the ledger has not answered for long, or
         has one that can't be read.
         """
-        return self.is_known and not self.unreadable and time.monotonic() - self._read_at < COMPLETE_SECONDS
+        now = time.monotonic()
+        return (
+            self.is_known
+            and not self.unreadable
+            and now - self._read_at < COMPLETE_SECONDS
+            and now >= self.behind_until
+        )
 
     @property
     def age_seconds(self) -> float:
@@ -165,6 +173,8 @@ class Board:
             return
         self.sales = {sale.id: sale for sale in sales}
         self.sale_named = {sale.sku: sale for sale in sales}
+        for gone in self._lively_until.keys() - self.sales.keys():
+            del self._lively_until[gone]
         self._settings_at = time.monotonic()
         self._was_read = True
         self._read_at = time.monotonic()

@@ -21,7 +21,7 @@ from flashdrop.envelope import from_ms
 from flashdrop.metrics import timed
 from flashdrop.scripts import run_script
 from sales.gate import Answer, Held, Levels, Load, Publication, Reservation, Verdict, Wish
-from sales.keys import sale_keys, tried_key
+from sales.keys import aside, rebuilding_key, sale_keys, tried_key
 from sales.published import PublishedSale
 
 T = TypeVar("T")
@@ -33,6 +33,8 @@ SETTLED_ENTRY = "0-0"
 COUNTED_ENTRIES = 5000
 # What a rebuild that died half-way leaves behind goes away by itself.
 ASIDE_SECONDS = 600
+# How long the gate remembers that a sale is archived: past any rebuild or publication that was under way.
+TOMBSTONE_SECONDS = 30 * 86400
 # A rebuild that dies keeps others waiting for at most this long; one that lives renews it.
 LEASE_SECONDS = 10.0
 
@@ -222,7 +224,7 @@ async def load(
         records[shopper_id].append(f"{order_id} {_joined(units)} {_joined(slots)} {SETTLED_ENTRY}")
         taken.update(units)
     highest = max(taken, default=0)
-    shoppers_aside, returned_aside = f"{keys.shoppers}:{sale.epoch}", f"{keys.returned}:{sale.epoch}"
+    shoppers_aside, returned_aside = aside(keys, sale.epoch)
     await client.delete(shoppers_aside, returned_aside)
     for part in _runs(list(records.items())):
         await client.hset(shoppers_aside, mapping={shopper_id: ";".join(mine) for shopper_id, mine in part})
@@ -232,6 +234,13 @@ async def load(
         await client.expire(returned_aside, ASIDE_SECONDS)
     args = [sale.epoch, highest + 1, len(taken), sale.version, *sale.gate_args(), run_id]
     return Load(await run_script(client, "load", [*keys, shoppers_aside, returned_aside], args))
+
+
+@timed("redis")
+async def retire(client: Redis, sale: PublishedSale) -> bool:
+    """Let go of an archived sale's gate, unless it was published, rebuilt or reserved from since. Repeating is safe."""
+    keys = sale_keys(sale.id)
+    return bool(await run_script(client, "retire", keys, [sale.epoch, sale.version, TOMBSTONE_SECONDS]))
 
 
 @timed("redis")
@@ -247,7 +256,7 @@ def rebuild_lease(client: Redis, sale_id: str) -> Lock:
 
     It saves work and no more: epoch, floor and log are what keeps a wrong gate from being loaded.
     """
-    return client.lock(f"{sale_keys(sale_id).sale}:rebuilding", timeout=LEASE_SECONDS, blocking=False)
+    return client.lock(rebuilding_key(sale_id), timeout=LEASE_SECONDS, blocking=False)
 
 
 def _runs(items: Sequence[T], size: int = 1000) -> list[Sequence[T]]:

@@ -311,7 +311,7 @@ async def test_a_gate_that_is_not_loaded_is_not_ready_and_never_sold_out(
 async def test_a_full_queue_says_overloaded_at_once(
     client: httpx.AsyncClient, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orders.placing.Batcher", partial(Batcher, max_queue=1, max_in_flight=1))
+    monkeypatch.setattr("orders.reserving.Batcher", partial(Batcher, max_queue=1, max_in_flight=1))
     sale = await publish(stock=100)
     answers = await asyncio.gather(*(order(client, shopper(), {"sku": sale.sku}) for _ in range(40)))
     full = [answer for answer in answers if answer.status_code == 503]

@@ -354,7 +354,7 @@ async def test_a_key_reused_for_another_quantity_is_refused(client: httpx.AsyncC
 async def test_a_full_queue_is_told_in_the_panel(
     client: httpx.AsyncClient, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orders.placing.Batcher", partial(Batcher, max_queue=1, max_in_flight=1))
+    monkeypatch.setattr("orders.reserving.Batcher", partial(Batcher, max_queue=1, max_in_flight=1))
     sale = await publish(stock=100)
     answers = await asyncio.gather(*(buy(client, sale.sku, shopper()) for _ in range(30)))
     full = [answer for answer in answers if answer.status_code == 503]

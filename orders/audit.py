@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from flashdrop.redis_client import redis
 from orders import ledger
-from orders.ledger import Holding
 from orders.reconciliation import Drift, measure
 from orders.worker import GRACE_SECONDS
 from sales import catalogue, stock
+from sales.building import Holding
 from sales.gate import Levels, Reservation
 from sales.published import PublishedSale
 from sales.records import Record, records

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 
-from redis.asyncio import Redis
-
 from flashdrop.metrics import timed
+from flashdrop.redis_client import Gate
 from sales.keys import aside, sale_keys
 from sales.published import PublishedSale
 
@@ -27,7 +26,7 @@ AT_ONCE = 1000
 class Building:
     """The gate of `sale` under its new epoch, until it is swapped in."""
 
-    def __init__(self, client: Redis, sale: PublishedSale) -> None:
+    def __init__(self, client: Gate, sale: PublishedSale) -> None:
         self._client = client
         self.keys = aside(sale_keys(sale.id), sale.epoch)
         self._taken = Units()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from prometheus_client import generate_latest
 
 from conftest import Publish, cookie_of, settings_of, shopper, show
 from flashdrop.mongo_client import collection
@@ -24,8 +28,10 @@ from orders.repair import plan
 from orders.worker import Worker
 from sales import catalogue, publishing, stock
 from sales.archive import archive, shown
+from sales.backoffice import save_and_publish
 from sales.board import board
 from sales.keys import sale_keys
+from sales.models import Sale
 from sales.published import PublishedSale
 from sales.showing import Phase
 
@@ -85,6 +91,7 @@ async def test_it_leaves_the_board_the_gate_and_the_figures(publish: Publish, wo
     assert sale.sku not in board().by_sku
     assert sale.id not in {one.id for one in await catalogue.every()}
     assert sale.id not in worker.telemetry._seen
+    assert sale.sku not in generate_latest().decode()
     # What is left says that there is no gate, and goes away by itself.
     assert await gate_keys(sale) == {sale_keys(sale.id).sale: {"floor": str(sale.epoch + 1)}}
     assert 0 < await redis().ttl(sale_keys(sale.id).sale) <= stock.TOMBSTONE_SECONDS
@@ -230,3 +237,44 @@ async def test_the_shelf_is_read_by_an_index(publish: Publish) -> None:
     await publish()
     explained = await collection("sales").find(catalogue.IN_USE).explain()
     assert "archived_at" in str(explained["queryPlanner"]["winningPlan"])
+
+
+async def test_the_back_office_reads_on(publish: Publish, worker: Worker) -> None:
+    someone = shopper()
+    row = await asyncio.to_thread(published_row)
+    await show()
+    placed = await place(someone, row.sku, 1)
+    assert isinstance(placed, Placed)
+    row.opens_at, row.closes_at = LONG_AGO - timedelta(hours=1), LONG_AGO
+    await asyncio.to_thread(save_and_publish, row)
+    found = await catalogue.get(row.pk)
+    assert found is not None
+    await archived(worker, found)
+
+    def pages() -> dict[str, str]:
+        staff = Client()
+        staff.force_login(User.objects.create_superuser("keeper"))
+        base = f"/admin/desk/sales/{row.pk}"
+        paths = [f"{base}/{page}/" for page in ("orders", "live", "live/data", "check/lines", "report", "control")]
+        return {path: staff.get(path).content.decode() for path in [*paths, f"/admin/desk/orders/{placed.order.id}/"]}
+
+    read = await asyncio.to_thread(pages)
+    assert all("Server Error" not in text for text in read.values())
+    assert placed.order.id in read[f"/admin/desk/sales/{row.pk}/orders/"]
+    # Not "not ready", as if something were wrong with it.
+    assert "Not ready" not in read[f"/admin/desk/sales/{row.pk}/control/"]
+
+
+def published_row() -> Sale:
+    now = datetime.now(UTC)
+    row = Sale(
+        name="Lamp",
+        price_minor=100,
+        stock=3,
+        published=True,
+        opens_at=now - timedelta(minutes=1),
+        closes_at=now + timedelta(hours=1),
+    )
+    row.sku = f"kept-{row.pk}"
+    save_and_publish(row)
+    return row

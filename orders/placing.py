@@ -164,7 +164,8 @@ async def _when_archived(
     """The gate no longer knows the sale: a repeat finds its order in the ledger, anything else comes too late."""
     order_id = order_id_for(sale.id, shopper.id, _digest(key) if key is not None else attempt)
     try:
-        order = await lookups().submit(order_id)
+        async with asyncio.timeout(LOOK_UP_SECONDS):
+            order = await lookups().submit(order_id)
     except (PyMongoError, TimeoutError, Overloaded):
         return _REFUSED[Refusal.NOT_READY]
     if order is not None:

@@ -16,7 +16,7 @@ from flashdrop.batching import Batcher, Overloaded
 from flashdrop.loops import PerLoop
 from flashdrop.mongo_client import PyMongoError, mongo
 from sales import catalogue
-from sales.board import COMPLETE_SECONDS, SETTINGS_SECONDS, board, current_board
+from sales.board import SETTINGS_SECONDS, board, current_board
 from sales.published import PublishedSale
 from sales.showing import Showing
 
@@ -67,7 +67,7 @@ class Archive:
             sale = await self._questions.submit(sku)
         except (PyMongoError, TimeoutError, Overloaded) as error:
             log.warning("whether a sale is archived can't be asked: %s", str(error)[:200] or type(error).__name__)
-            board().behind_until = time.monotonic() + COMPLETE_SECONDS
+            board().behind_until = time.monotonic() + SETTINGS_SECONDS
             return None
         if sale is not None and sale.archived_at is None:
             # Published, or taken out of the archive, since the board has looked.

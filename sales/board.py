@@ -75,17 +75,14 @@ class Board:
         self._reload = asyncio.Event()
 
     @property
+    def hears_ledger(self) -> bool:
+        """Whether the ledger has answered lately, with nothing but what can be read."""
+        return self.is_known and not self.unreadable and time.monotonic() - self._read_at < COMPLETE_SECONDS
+
+    @property
     def knows_every_sale(self) -> bool:
-        """Whether a sale that the board doesn't have doesn't exist; false when the ledger has not answered for long, or
-        has one that can't be read.
-        """
-        now = time.monotonic()
-        return (
-            self.is_known
-            and not self.unreadable
-            and now - self._read_at < COMPLETE_SECONDS
-            and now >= self.behind_until
-        )
+        """Whether a sale that neither the board nor the archive has doesn't exist."""
+        return self.hears_ledger and time.monotonic() >= self.behind_until
 
     @property
     def age_seconds(self) -> float:

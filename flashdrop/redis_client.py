@@ -78,6 +78,7 @@ async def server_time(client: Gate) -> datetime:
     if cluster is None:
         seconds, microseconds = await client.time()
     else:
+        await cluster.initialize()
         seconds, microseconds = await cluster.time(target_nodes=cluster.get_random_node())
     return from_ms(int(seconds) * 1000 + int(microseconds) // 1000)
 
@@ -88,6 +89,8 @@ async def run_ids(client: Gate, keys: Sequence[str]) -> list[str]:
     if cluster is None:
         run_id: str = (await client.info("server"))["run_id"]
         return [run_id] * len(keys)
+    # Its map is asked below, which by itself would never be looked at anew.
+    await cluster.initialize()
     found: dict[str, str] = {}
     nodes = [cluster.get_node_from_key(key) for key in keys]
     for node in nodes:

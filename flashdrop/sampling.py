@@ -54,7 +54,7 @@ def sample() -> None:
     shown = board()
     metrics.BOARD_AGE.set(shown.age_seconds if shown.is_known else 0)
     metrics.STORE_UP.labels("redis").set(shown.age_seconds <= 2 * STALE_SECONDS)
-    metrics.STORE_UP.labels("mongodb").set(shown.knows_every_sale)
+    metrics.STORE_UP.labels("mongodb").set(shown.hears_ledger)
 
 
 sampler: PerLoop[Sampler] = PerLoop(Sampler, Sampler.stop)

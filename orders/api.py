@@ -22,6 +22,7 @@ from orders.identity import InvalidIdentifier, shopper_of
 from orders.notices import too_few_left
 from orders.order import OrderStatus
 from orders.placing import MAX_QUANTITY, Placed, Placement, Refusal, Refused, Shown, place
+from sales.archive import sale_named
 from sales.board import current_board
 
 MAX_KEY_LENGTH = 255
@@ -137,7 +138,7 @@ async def order_in_sale(request: HttpRequest, sku: str) -> HttpResponseBase:
     shopper = shopper_of(request)
     if shopper is None:
         return told(SIGN_IN_FIRST, "UNAUTHORIZED")
-    sale = (await current_board()).sale_named.get(sku)
+    sale = await sale_named(sku)
     try:
         visible = (await history_in(shopper, sale.id)).visible if sale else []
     except HistoryUnknown:

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from flashdrop.redis_client import redis
 from orders import ledger
-from orders.ledger import Holding
 from orders.reconciliation import Drift, measure
 from orders.worker import GRACE_SECONDS
 from sales import catalogue, stock
+from sales.building import Holding
 from sales.gate import Levels, Reservation
 from sales.published import PublishedSale
 from sales.records import Record, records
@@ -169,6 +169,13 @@ def _durable(found: Evidence) -> Finding:
 
 def _stranded(sale: PublishedSale, found: Evidence) -> Finding:
     levels, confirmed = found.levels, _units_sold(found)
+    if sale.archived_at is not None and not levels.loaded:
+        return Finding(
+            "4 nothing stranded",
+            f"archived {sale.archived_at:%Y-%m-%d}, the gate has let it go; confirmed {confirmed}, available "
+            f"{sale.available}, stock {sale.stock}; pending {found.open_units}",
+            not found.pending and confirmed + sale.available == sale.stock,
+        )
     total = levels.available + found.open_units + confirmed
     figures = f"available {levels.available} + pending {found.open_units} + confirmed {confirmed} = {total}"
     if not levels.loaded:

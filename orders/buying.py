@@ -20,6 +20,7 @@ from orders.notices import Notice, notice_of
 from orders.order import OrderStatus
 from orders.placing import MAX_QUANTITY, NEVER_SHOWN, Placed, Refusal, Shown, place
 from orders.replies import answer, refuse_form, wants_partial
+from sales.archive import shown
 from sales.board import current_board
 from sales.published import PublishedSale
 from sales.showing import Showing
@@ -37,7 +38,7 @@ async def buy(request: HttpRequest, sku: str) -> HttpResponseBase:
     if refused is not None:
         return refused
     board = await current_board()
-    showing = board.by_sku.get(sku)
+    showing = await shown(sku)
     if showing is None:
         return not_found(request, board)
     shopper = shopper_of(request)

@@ -22,10 +22,9 @@ from flashdrop.mongo_client import Document
 from orders.documents import INDEXES, from_document, orders_collection, to_document
 from orders.order import Order, OrderStatus
 from sales import catalogue
+from sales.building import Holding
 
 DUPLICATE_KEY = 11000
-# Shopper id, order id, units and slots.
-Holding = tuple[str, str, tuple[int, ...], tuple[int, ...]]
 MAX_LISTED = 200
 
 
@@ -144,6 +143,15 @@ async def holdings(sale_id: str) -> AsyncIterator[Holding]:
     cursor = orders_collection().find({"sale": sale_id, "units": {"$exists": True}}, wanted, batch_size=10_000)
     async for row in cursor:
         yield row["shopper"], row["_id"], tuple(row["units"]), tuple(row["slots"])
+
+
+@timed("mongodb")
+async def highest_unit(sale_id: str) -> int:
+    """The highest unit that an order of the sale holds, 0 when none does. One look into an index."""
+    found = await orders_collection().find_one(
+        {"sale": sale_id, "units": {"$exists": True}}, {"units": 1}, sort=[("units", DESCENDING)]
+    )
+    return max(found["units"]) if found else 0
 
 
 @timed("mongodb")

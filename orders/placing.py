@@ -23,6 +23,7 @@ from orders.order import Order, OrderStatus, context_of, pending_order
 from orders.reserving import reservations
 from orders.settlement import Outcome, confirmations
 from sales import stock, tally
+from sales.archive import sale_named
 from sales.board import board, current_board
 from sales.gate import Quote, Reservation, Verdict, Wish
 from sales.published import PublishedSale
@@ -150,6 +151,9 @@ async def _place(
         return _REFUSED[Refusal.NOT_READY]
     sale = found.sale_named.get(sku)
     if sale is None:
+        archived = await sale_named(sku)
+        if archived is not None:
+            return await _when_archived(archived, shopper, quantity, key, attempt)
         return _REFUSED[Refusal.PRODUCT_NOT_FOUND if found.knows_every_sale else Refusal.NOT_READY]
     tally.tried(sale.id, (shopper.id,))
     return await place_in(sale, shopper, quantity, key, attempt=attempt, shown=shown)
@@ -195,6 +199,21 @@ async def place_in(
     if answer.verdict is Verdict.NOT_READY:
         board().ask_for_settings()  # perhaps only our epoch is old
     return Refused(_BY_VERDICT[answer.verdict], answer.held, answer.available, answer.quote)
+
+
+async def _when_archived(
+    sale: PublishedSale, shopper: Shopper, quantity: int, key: str | None, attempt: str | None
+) -> Placement:
+    """The gate no longer knows the sale: a repeat finds its order in the ledger, anything else comes too late."""
+    order_id = order_id_for(sale.id, shopper.id, _digest(key) if key is not None else attempt)
+    try:
+        async with asyncio.timeout(LOOK_UP_SECONDS):
+            order = await lookups().submit(order_id)
+    except (PyMongoError, TimeoutError, Overloaded):
+        return _REFUSED[Refusal.NOT_READY]
+    if order is not None:
+        return _told(shopper, order, quantity, is_new=False)
+    return _REFUSED[Refusal.ENDED if sale.published else Refusal.PRODUCT_NOT_FOUND]
 
 
 async def _confirm(shopper: Shopper, reservation: Reservation, is_new: bool) -> Placement:

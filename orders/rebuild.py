@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -19,6 +19,7 @@ from flashdrop.redis_client import RedisError, redis
 from orders import ledger
 from orders.recovery import finish_pending
 from sales import catalogue, stock
+from sales.building import Holding
 from sales.gate import Load
 from sales.published import PublishedSale
 
@@ -72,21 +73,26 @@ async def _rebuild(sale: PublishedSale, lease: Lock, on_progress: Callable[[int,
     await stock.fence(redis(), raised.id, raised.epoch - 1)
     await finish_pending(raised)
     total = (await ledger.tally(raised.id)).orders
-    held: list[ledger.Holding] = []
-    async for holding in ledger.holdings(raised.id):
-        held.append(holding)
-        if len(held) % PROGRESS_EVERY == 0:
-            await lease.reacquire()
-            on_progress(len(held), total)
-    on_progress(len(held), len(held))
-    highest = max((max(units) for _, _, units, _ in held), default=0)
+    highest = await ledger.highest_unit(raised.id)
     if highest > raised.stock:  # lowered while no gate could say what is held
         raised = await catalogue.raise_stock_to(raised, highest) or raised
-    outcome = await stock.load(redis(), raised, held)
+    read = 0
+
+    async def holdings() -> AsyncIterator[Holding]:
+        nonlocal read
+        async for holding in ledger.holdings(raised.id):
+            read += 1
+            yield holding
+            if read % PROGRESS_EVERY == 0:
+                await lease.reacquire()
+                on_progress(read, total)
+
+    outcome = await stock.load(redis(), raised, holdings())
+    on_progress(read, read)
     if outcome is Load.UNSETTLED:
         raise RebuildImpossible(f"sale {sale.sku}: reservations are still being confirmed")
-    result = Rebuilt(raised, len(held), perf_counter() - started, outcome is Load.IN_FORCE)
+    result = Rebuilt(raised, read, perf_counter() - started, outcome is Load.IN_FORCE)
     log.warning(
-        "sale %s: gate rebuilt from %d orders in %.2f s, epoch %d", sale.sku, len(held), result.seconds, raised.epoch
+        "sale %s: gate rebuilt from %d orders in %.2f s, epoch %d", sale.sku, read, result.seconds, raised.epoch
     )
     return result

@@ -47,7 +47,8 @@ def plan(found: Audit) -> list[Step]:
         what = f"put version {found.sale.version} in force at the gate, which has {evidence.levels.version}"
         steps.append(Step(what, publishing.put_in_force))
     available = _available(found, is_gate_believed=not reasons)
-    if available != found.sale.available and (reasons or evidence.levels.loaded):
+    has_figures = reasons or evidence.levels.loaded or found.sale.archived_at is not None
+    if available != found.sale.available and has_figures:
         steps.append(Step(f"correct sales.available from {found.sale.available} to {available}", _note_available))
     return steps
 
@@ -92,7 +93,7 @@ def _is_unguarded(evidence: Evidence) -> bool:
 def _reasons_to_rebuild(found: Audit) -> list[str]:
     evidence, levels = found.evidence, found.evidence.levels
     if not levels.loaded:
-        return ["it is not loaded"]
+        return ["it is not loaded"] if found.sale.archived_at is None or evidence.pending else []
     forgotten = f"it has forgotten {len(evidence.forgotten) or evidence.drift.forgotten} orders or units"
     stranded = f"it strands {len(evidence.stranded) or evidence.drift.stranded} orders or units"
     return [

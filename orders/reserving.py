@@ -9,6 +9,7 @@ from flashdrop.batching import Batcher
 from flashdrop.loops import PerLoop
 from flashdrop.redis_client import redis
 from sales import stock, tally
+from sales.board import board
 from sales.gate import Answer, Wish
 from sales.published import PublishedSale
 
@@ -33,11 +34,18 @@ class Reservations:
         self._sales[sale.id] = sale
         batcher = self._batchers.get(sale.id)
         if batcher is None:
+            self._forget_what_is_gone()
             # Whoever was told "try again" must not be sold something behind their back.
             batcher = self._batchers[sale.id] = Batcher(
                 self._flush_for(sale.id), patience_seconds=RESERVE_SECONDS, skips_abandoned=True
             )
         return batcher.submit(wish)
+
+    def _forget_what_is_gone(self) -> None:
+        """Sales that the board has let go of, and for which nothing is under way."""
+        known = board().sales
+        for sale_id in [one for one, batcher in self._batchers.items() if one not in known and batcher.is_idle]:
+            del self._batchers[sale_id], self._sales[sale_id]
 
     @property
     def waiting(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
@@ -21,8 +22,10 @@ from orders.order import Order, OrderStatus
 from orders.placing import Refusal
 from orders.receipts import order_id_of
 from orders.replies import answer, history_unknown, html, panel_answer, private, redirect, refuse_form, wants_partial
-from sales.board import Board, current_board
+from sales.archive import sale_named, shown
+from sales.board import current_board
 from sales.money import format_minor
+from sales.published import PublishedSale
 from sales.showing import Showing
 from sales.views import not_found
 
@@ -35,7 +38,7 @@ VERSION = re.compile(r"[0-9]{1,15}")
 async def me(request: HttpRequest, sku: str) -> HttpResponseBase:
     """The viewer's own panel: a partial for HTMX, a page of its own without JavaScript."""
     board = await current_board()
-    showing = board.by_sku.get(sku)
+    showing = await shown(sku)
     if showing is None:
         return not_found(request, board)
     # Another part of the page, asking meanwhile, must not take what the page is to tell.
@@ -71,8 +74,7 @@ async def sign_in(request: HttpRequest) -> HttpResponseBase:
     refused = refuse_form(request)
     if refused is not None:
         return refused
-    board = await current_board()
-    showing = board.by_sku.get(request.POST.get("sku", ""))
+    showing = await shown(request.POST.get("sku", ""))
     try:
         is_guest = request.POST.get("guest") == "1"
         identifier, session_id = request.POST.get("identifier", ""), identity.browser_session(request)
@@ -94,8 +96,7 @@ async def sign_out(request: HttpRequest) -> HttpResponseBase:
     refused = refuse_form(request)
     if refused is not None:
         return refused
-    board = await current_board()
-    showing = board.by_sku.get(request.POST.get("sku", ""))
+    showing = await shown(request.POST.get("sku", ""))
     if showing is None:
         response: HttpResponse = redirect(reverse("my_orders"))
     else:
@@ -116,7 +117,8 @@ async def my_orders(request: HttpRequest) -> HttpResponseBase:
     except HistoryUnknown:
         return history_unknown(request)
     language = language_of(request)
-    rows = [_order_row(order, board, language) for order in history.visible]
+    sales = await asyncio.gather(*(sale_named(order.sku) for order in history.visible))
+    rows = [_order_row(order, sale, language) for order, sale in zip(history.visible, sales, strict=True)]
     context = {"shopper_name": panel.shown_name(shopper.name, language), "orders": rows}
     return html(request, "orders/list.html", context)
 
@@ -137,7 +139,7 @@ async def receipt(request: HttpRequest, token: str) -> HttpResponseBase:
         # We signed this id, so the order was reserved; it is on its way into the ledger.
         row: dict[str, Any] = {"id": order_id, "status": "pending"}
     else:
-        row = _order_row(order, await current_board(), language_of(request))
+        row = _order_row(order, await sale_named(order.sku), language_of(request))
     return html(request, "orders/receipt.html", {"order": row, "is_pending": order is None, "here": request.path})
 
 
@@ -159,8 +161,7 @@ def _seen_version(request: HttpRequest) -> int:
     return int(seen) if VERSION.fullmatch(seen) else 0
 
 
-def _order_row(order: Order, board: Board, language: str) -> dict[str, Any]:
-    sale = board.sales.get(order.sale_id)  # a withdrawn one still has its name
+def _order_row(order: Order, sale: PublishedSale | None, language: str) -> dict[str, Any]:
     return {
         "id": order.id,
         "sku": order.sku,
@@ -173,5 +174,5 @@ def _order_row(order: Order, board: Board, language: str) -> dict[str, Any]:
         **panel.order_texts(order, language),
         **panel.given_up_texts(order, language),
         "given_up_notice": panel.given_up_notice(order, language) if order.is_given_up else "",
-        "is_on_show": order.sku in board.by_sku,
+        "is_on_show": sale is not None and sale.published,
     }

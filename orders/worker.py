@@ -19,6 +19,7 @@ from flashdrop import supervised
 from flashdrop.envelope import to_ms
 from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import RedisError, redis
+from orders.archiving import Archivist
 from orders.cancelling import finish_cancelled
 from orders.rebuild import RebuildImpossible, rebuild
 from orders.reconciliation import Reconciler
@@ -44,6 +45,7 @@ class Worker:
         self.stop = asyncio.Event()
         self.telemetry = Telemetry()
         self._reconciler = Reconciler()
+        self._archivist = Archivist()
 
     async def run(self) -> None:
         """Rounds, one after another, until stopped. A store that is away is waited for."""
@@ -67,12 +69,14 @@ class Worker:
         await self._attempt("publishing what is outstanding", backoffice.publish_outstanding)
         await self._attempt("putting cancelled units back on sale", finish_cancelled)
         sales = await catalogue.every()
+        await self._attempt("letting archived sales go", partial(self._archivist.begin_round, sales))
         sale_ids = [sale.id for sale in sales]
         run_ids = await stock.run_ids(redis(), sale_ids)
         now, levels = await stock.levels(redis(), sale_ids)
         pending = await stock.pending_counts(redis(), sale_ids)
         for sale, level, run_id, entries in zip(sales, levels, run_ids, pending, strict=True):
             await self._attempt(f"sale {sale.sku}", partial(self._tend, sale, level, now, run_id, entries))
+        self._reconciler.forget_all_but(sale_ids)
         self.telemetry.ended_round(sales)
         await redis().set(WORKER_HEARTBEAT, to_ms(datetime.now(UTC)), ex=HEARTBEAT_SECONDS)
 
@@ -92,6 +96,8 @@ class Worker:
             await finish_pending(sale, before=now - timedelta(seconds=GRACE_SECONDS))
         if levels.available != sale.available:
             await catalogue.set_available(sale.id, levels.available)
+        elif await self._archivist.judge(sale, levels, now):
+            return
         drift = await self._reconciler.look_at(sale, (levels.issued, pending))
         if drift is not None:
             self.telemetry.measured(sale, drift)

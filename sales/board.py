@@ -59,6 +59,8 @@ class Board:
         """The same by sku: what a purchase asks the gate about, whatever is on show."""
         self.unreadable = 0
         """Sales whose documents in the ledger can't be read; the others are on show."""
+        self.behind_until = float("-inf")
+        """Until then there may be a sale that this board has not heard of (`sales/archive.py`)."""
         self._settings_at = float("-inf")
         self._woken_at = float("-inf")
         self._levels_at = float("-inf")
@@ -78,11 +80,14 @@ class Board:
         self._turn = asyncio.Event()
 
     @property
-    def knows_every_sale(self) -> bool:
-        """Whether a sale that the board doesn't have doesn't exist; false when the ledger has not answered for long, or
-        has one that can't be read.
-        """
+    def hears_ledger(self) -> bool:
+        """Whether the ledger has answered lately, with nothing but what can be read."""
         return self.is_known and not self.unreadable and time.monotonic() - self._read_at < COMPLETE_SECONDS
+
+    @property
+    def knows_every_sale(self) -> bool:
+        """Whether a sale that neither the board nor the archive has doesn't exist."""
+        return self.hears_ledger and time.monotonic() >= self.behind_until
 
     @property
     def age_seconds(self) -> float:
@@ -183,6 +188,8 @@ class Board:
             return
         self.sales = {sale.id: sale for sale in sales}
         self.sale_named = {sale.sku: sale for sale in sales}
+        for gone in self._lively_until.keys() - self.sales.keys():
+            del self._lively_until[gone]
         self._settings_at = time.monotonic()
         self._was_read = True
         self._read_at = time.monotonic()

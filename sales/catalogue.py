@@ -10,7 +10,9 @@ Versions of the shop run side by side over it during an update. What a document 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import NamedTuple
 
 from pymongo import ASCENDING, IndexModel, ReturnDocument
@@ -23,7 +25,19 @@ from sales.published import PublishedSale, SaleSettings, read_fields
 FIRST_EPOCH = 1
 # Set on rehearsals only: the id of the sale that is rehearsed.
 MARK = "rehearsal_of"
-INDEXES = (IndexModel([("sku", ASCENDING)], unique=True, name="sku"),)
+# Set on archived sales until the gate has let them go.
+GATE_STANDS = "gate_stands"
+IN_USE = {"archived_at": None}
+ARCHIVED = {"archived_at": {"$ne": None}}
+BACK_IN_USE = {"$unset": {"archived_at": "", "archived_epoch": "", GATE_STANDS: ""}}
+INDEXES = (
+    IndexModel([("sku", ASCENDING)], unique=True, name="sku"),
+    # So that what is read each second is what is in use, however many sales there were.
+    IndexModel([("archived_at", ASCENDING)], name="archived"),
+    IndexModel(
+        [(GATE_STANDS, ASCENDING)], partialFilterExpression={GATE_STANDS: {"$exists": True}}, name="archived_at_gate"
+    ),
+)
 log = logging.getLogger(__name__)
 
 
@@ -62,7 +76,8 @@ async def indexes() -> list[Document]:
 
 @timed("mongodb")
 async def save(settings: SaleSettings, rehearsal_of: str | None = None, saved: int | None = None) -> PublishedSale:
-    """Store `settings` under a new version. Version 1 means that nothing of this sale was there before.
+    """Store `settings` under a new version. Version 1 means that nothing of this sale was there before; an archived
+    sale is in use again, and its gate is to be rebuilt.
 
     `rehearsal_of` marks a new one as the rehearsal of that sale; the mark stays for good. `saved` orders what several
     processes publish: settings of a lower number are refused after those of a higher one, in the same step.
@@ -95,6 +110,7 @@ async def _save(wanted: Document, values: Document, settings: SaleSettings, rehe
         {
             "$set": values,
             "$inc": {"version": 1},
+            **BACK_IN_USE,
             "$max": {"highest_stock": settings.stock, "highest_limit": settings.limit_per_shopper},
             "$setOnInsert": {
                 "epoch": FIRST_EPOCH,
@@ -124,8 +140,8 @@ async def get_by_sku(sku: str) -> PublishedSale | None:
 
 
 async def every() -> list[PublishedSale]:
-    """All sales, withdrawn ones too, earliest window first. Rehearsals are not among them: no board, no worker and no
-    report comes to know of one.
+    """All sales in use, withdrawn ones too, earliest window first. Archived ones are not among them, nor are
+    rehearsals: no board, no worker and no report comes to know of one.
     """
     return (await shelf()).sales
 
@@ -133,7 +149,7 @@ async def every() -> list[PublishedSale]:
 @timed("mongodb")
 async def shelf() -> Shelf:
     """`every`, and whether that is all: a document that can't be read costs the shop that one sale."""
-    found = _sales().find({MARK: {"$exists": False}}).sort([("opens_at", ASCENDING), ("_id", ASCENDING)])
+    found = _sales().find(IN_USE | {MARK: {"$exists": False}}).sort([("opens_at", ASCENDING), ("_id", ASCENDING)])
     sales, unreadable = [], 0
     async for document in found:
         try:
@@ -179,9 +195,11 @@ async def raise_stock_to(sale: PublishedSale, units: int) -> PublishedSale | Non
 
 @timed("mongodb")
 async def raise_epoch(sale_id: str) -> PublishedSale | None:
-    """Begin a rebuild: from now on only a gate loaded under the new epoch is believed. None without such a sale."""
+    """Begin a rebuild: from now on only a gate loaded under the new epoch is believed, and an archived sale is in use
+    again. None without such a sale.
+    """
     document = await _sales().find_one_and_update(
-        {"_id": sale_id}, {"$inc": {"epoch": 1}}, return_document=ReturnDocument.AFTER
+        {"_id": sale_id}, {"$inc": {"epoch": 1}, **BACK_IN_USE}, return_document=ReturnDocument.AFTER
     )
     return _from_document(document) if document else None
 
@@ -190,6 +208,63 @@ async def raise_epoch(sale_id: str) -> PublishedSale | None:
 async def set_available(sale_id: str, available: int) -> None:
     """Note how many units are left, for reports."""
     await _sales().update_one({"_id": sale_id, "available": {"$ne": available}}, {"$set": {"available": available}})
+
+
+@timed("mongodb")
+async def archive(sale: PublishedSale, at: datetime) -> bool:
+    """Put a sale away as long as nobody has published or rebuilt it since `sale` was read. Whether it was put away."""
+    done = await _sales().update_one(
+        {"_id": sale.id, "version": sale.version, "epoch": sale.epoch, **IN_USE},
+        {"$set": {"archived_at": at, "archived_epoch": sale.epoch, GATE_STANDS: True}},
+    )
+    return bool(done.modified_count)
+
+
+@timed("mongodb")
+async def archived_at_gate(before: datetime, count: int) -> list[PublishedSale]:
+    """Sales archived `before` then that the gate still has."""
+    found = _sales().find({GATE_STANDS: True, "archived_at": {"$lt": before}}).limit(count)
+    return [_from_document(document) async for document in found]
+
+
+@timed("mongodb")
+async def gone_from_gate(sale: PublishedSale) -> None:
+    """Note that the gate has let an archived sale go."""
+    await _sales().update_one({"_id": sale.id, "epoch": sale.epoch, **ARCHIVED}, {"$unset": {GATE_STANDS: ""}})
+
+
+@timed("mongodb")
+async def take_back(sale: PublishedSale) -> None:
+    """Have an archived sale in use again, as it is."""
+    await _sales().update_one({"_id": sale.id, **ARCHIVED}, BACK_IN_USE)
+
+
+@timed("mongodb")
+async def look_at_gates_again() -> int:
+    """Mark archived sales whose gate a version that knows no archive has rebuilt. Returns how many. Reads them all."""
+    rebuilt = {"$expr": {"$ne": ["$epoch", "$archived_epoch"]}}
+    change = [{"$set": {GATE_STANDS: True, "archived_epoch": "$epoch"}}]
+    return (await _sales().update_many(ARCHIVED | rebuilt, change)).modified_count
+
+
+@timed("mongodb")
+async def named(skus: Sequence[str]) -> dict[str, PublishedSale]:
+    """Sales by sku, in use or archived, in one round trip. Rehearsals are not among them."""
+    found = _sales().find({"sku": {"$in": list(skus)}, MARK: {"$exists": False}})
+    return {document["sku"]: _from_document(document) async for document in found}
+
+
+@timed("mongodb")
+async def archived_among(sale_ids: Iterable[str]) -> set[str]:
+    """Which of these sales are archived: gone from the shelf, and not from the ledger."""
+    found = _sales().find({"_id": {"$in": list(sale_ids)}} | ARCHIVED, {"_id": 1})
+    return {document["_id"] async for document in found}
+
+
+@timed("mongodb")
+async def count_archived() -> int:
+    """How many sales are archived."""
+    return await _sales().count_documents(ARCHIVED)
 
 
 def _from_document(document: Document) -> PublishedSale:

@@ -28,6 +28,16 @@ def sale_keys(sale_id: str) -> SaleKeys:
     return SaleKeys(f"{tag}:sale", f"{tag}:shoppers", f"{tag}:returned", f"{tag}:pending")
 
 
+def aside(keys: SaleKeys, epoch: int) -> tuple[str, str]:
+    """Where a rebuild under `epoch` puts `shoppers` and `returned` together; expire by themselves."""
+    return f"{keys.shoppers}:{epoch}", f"{keys.returned}:{epoch}"
+
+
+def rebuilding_key(sale_id: str) -> str:
+    """string: held by whoever rebuilds the sale's gate; expires by itself."""
+    return f"{sale_keys(sale_id).sale}:rebuilding"
+
+
 def told_key(sale_id: str, minute: int) -> str:
     """hash: what shoppers were told in one minute since the epoch, `<second of it>:<outcome>` to a count; expires."""
     return f"flashdrop:{{{sale_id}}}:told:{minute}"

@@ -58,7 +58,8 @@ class PublishedSale(SaleSettings):
 
     `version` rises with each publication, `epoch` with each rebuild of the gate; `available` is what the worker last
     counted, for reports and for the time when the gate can't be asked; `highest_stock` and `highest_limit` are the
-    highest that were ever published, since what was bought under them stands.
+    highest that were ever published, since what was bought under them stands. `archived_at`: over and settled long
+    since; no board shows it, no worker tends it, the gate has let it go.
     """
 
     version: int
@@ -66,6 +67,7 @@ class PublishedSale(SaleSettings):
     available: int = field(compare=False, metadata={ASSUMED: lambda document: document["stock"]})
     highest_stock: int = field(metadata={ASSUMED: lambda document: document["stock"]})
     highest_limit: int = field(metadata={ASSUMED: lambda document: document["limit_per_shopper"]})
+    archived_at: datetime | None = field(default=None, compare=False, metadata=_assumed(None))
 
 
 def read_fields(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,11 @@ class Phase(StrEnum):
 
 
 def phase_at(sale: PublishedSale, levels: Levels | None, now: datetime) -> Phase:
-    """The phase of `sale` at `now`, by the gate's clock. A gate that is silent or not loaded makes it NOT_READY."""
+    """The phase of `sale` at `now`, by the gate's clock. A gate that is silent or not loaded makes it NOT_READY; an
+    archived sale has none any more.
+    """
+    if sale.archived_at is not None:
+        return Phase.ENDED
     if levels is None or not levels.loaded or levels.epoch != sale.epoch:
         return Phase.NOT_READY
     if now < sale.opens_at:

@@ -7,8 +7,7 @@ asked; the outcome of a call that raised is unknown, and repeating it is safe.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -20,19 +19,18 @@ from flashdrop import redis_client
 from flashdrop.envelope import from_ms
 from flashdrop.metrics import timed
 from flashdrop.scripts import run_script
+from sales.building import SETTLED_ENTRY, Building, Holding, parts_of
 from sales.gate import Answer, Held, Levels, Load, Publication, Quote, Reservation, Verdict, Wish
-from sales.keys import sale_keys, tried_key
+from sales.keys import rebuilding_key, sale_keys, tried_key
 from sales.published import PublishedSale
 
 T = TypeVar("T")
 # Sale id and shopper id.
 ShopperInSale = tuple[str, str]
-# In a shopper's record, the entry id of an order that is in the ledger already.
-SETTLED_ENTRY = "0-0"
 # The longest log that is counted in one go: about 5 ms of the gate's time.
 COUNTED_ENTRIES = 5000
-# What a rebuild that died half-way leaves behind goes away by itself.
-ASIDE_SECONDS = 600
+# How long the gate remembers that a sale is archived: past any rebuild or publication that was under way.
+TOMBSTONE_SECONDS = 30 * 86400
 # A rebuild that dies keeps others waiting for at most this long; one that lives renews it.
 LEASE_SECONDS = 10.0
 
@@ -208,34 +206,27 @@ async def pending_of(client: Redis, questions: Sequence[ShopperInSale]) -> list[
 
 
 @timed("redis")
-async def load(
-    client: Redis,
-    sale: PublishedSale,
-    held: Iterable[tuple[str, str, tuple[int, ...], tuple[int, ...]]],
-) -> Load:
+async def load(client: Redis, sale: PublishedSale, held: Iterable[Holding] | AsyncIterable[Holding]) -> Load:
     """Put a gate in force that holds exactly `held`: shopper id, order id, units and slots of each order.
 
-    Built aside and swapped in one step, over a gate that was fenced and whose log is settled.
+    Built aside as `held` is read, and swapped in one step, over a gate that was fenced and whose log is settled.
     """
-    keys = sale_keys(sale.id)
     # Asked for first: if the server restarts while we build, the gate shows an earlier run and is rebuilt.
     (run_id,) = await run_ids(client, [sale.id])
-    records: defaultdict[str, list[str]] = defaultdict(list)
-    taken: set[int] = set()
-    for shopper_id, order_id, units, slots in held:
-        records[shopper_id].append(f"{order_id} {_joined(units)} {_joined(slots)} {SETTLED_ENTRY}")
-        taken.update(units)
-    highest = max(taken, default=0)
-    shoppers_aside, returned_aside = f"{keys.shoppers}:{sale.epoch}", f"{keys.returned}:{sale.epoch}"
-    await client.delete(shoppers_aside, returned_aside)
-    for part in _runs(list(records.items())):
-        await client.hset(shoppers_aside, mapping={shopper_id: ";".join(mine) for shopper_id, mine in part})
-        await client.expire(shoppers_aside, ASIDE_SECONDS)
-    for gap in _runs([unit for unit in range(1, highest) if unit not in taken]):
-        await client.zadd(returned_aside, {str(unit): unit for unit in gap})
-        await client.expire(returned_aside, ASIDE_SECONDS)
-    args = [sale.epoch, highest + 1, len(taken), sale.version, *sale.gate_args(), run_id]
-    return Load(await run_script(client, "load", [*keys, shoppers_aside, returned_aside], args))
+    building = Building(client, sale)
+    await building.begin()
+    async for part in parts_of(held):
+        await building.add(part)
+    await building.return_free_units()
+    args = [sale.epoch, building.highest + 1, building.issued, sale.version, *sale.gate_args(), run_id]
+    return Load(await run_script(client, "load", [*sale_keys(sale.id), *building.keys], args))
+
+
+@timed("redis")
+async def retire(client: Redis, sale: PublishedSale) -> bool:
+    """Let go of an archived sale's gate, unless it was published, rebuilt or reserved from since. Repeating is safe."""
+    keys = sale_keys(sale.id)
+    return bool(await run_script(client, "retire", keys, [sale.epoch, sale.version, TOMBSTONE_SECONDS]))
 
 
 @timed("redis")
@@ -251,16 +242,12 @@ def rebuild_lease(client: Redis, sale_id: str) -> Lock:
 
     It saves work and no more: epoch, floor and log are what keeps a wrong gate from being loaded.
     """
-    return client.lock(f"{sale_keys(sale_id).sale}:rebuilding", timeout=LEASE_SECONDS, blocking=False)
+    return client.lock(rebuilding_key(sale_id), timeout=LEASE_SECONDS, blocking=False)
 
 
 def _runs(items: Sequence[T], size: int = 1000) -> list[Sequence[T]]:
     """`items` in runs that fit into one command."""
     return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _joined(numbers: Iterable[int]) -> str:
-    return ",".join(map(str, numbers))
 
 
 def _numbers(joined: str) -> tuple[int, ...]:

@@ -47,8 +47,8 @@ def offer(name: str, stock: int, opens_in: timedelta = timedelta(0)) -> Publishe
     return loops.run(lambda: publishing.publish(settings_for(name, stock, opens_in))).sale
 
 
-async def write_orders(sale: PublishedSale, orders: int) -> None:
-    """Write `orders` orders of `sale` into the ledger, behind its gate's back: one unit each, from the first on."""
+async def write_orders(sale: PublishedSale, orders: int, first: int = 1) -> None:
+    """Write orders of `sale` into the ledger, behind its gate's back: one for each unit from `first` to `orders`."""
     from orders import ledger
     from orders.order import Order, OrderStatus
 
@@ -73,7 +73,7 @@ async def write_orders(sale: PublishedSale, orders: int) -> None:
             created_at=now,
         )
 
-    for start in range(1, orders + 1, BATCH):
+    for start in range(first, orders + 1, BATCH):
         await ledger.insert([order(unit) for unit in range(start, min(start + BATCH, orders + 1))], now)
 
 

@@ -131,7 +131,7 @@ class Lookout:
             tried=tried,
             worker_alive=heartbeat,
             gate_answers=gate_answers,
-            ledger_answers=board.knows_every_sale,
+            ledger_answers=board.hears_ledger,
         )
 
     def _count(self, sale_id: str) -> None:

@@ -207,6 +207,24 @@ async def test_the_worker_is_missed(client: httpx.AsyncClient, sale: Sale, viewe
     await eventually(is_alive)
 
 
+async def test_counting_goes_on_after_any_error(sale: Sale, monkeypatch: pytest.MonkeyPatch) -> None:
+    really = ledger.tally
+
+    async def fails(sale_id: str) -> ledger.Tally:
+        raise KeyError("what nobody foresaw")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(ledger, "tally", fails)
+        assert (await lookout().look(sale.pk)).sold is None
+    assert ledger.tally is really
+    await asyncio.sleep(1.1)  # the pause between two counts
+
+    async def counted() -> bool:
+        return (await lookout().look(sale.pk)).sold is not None
+
+    await eventually(counted)
+
+
 async def test_a_gate_that_is_silent_leaves_its_figures_unknown(
     client: httpx.AsyncClient, sale: Sale, viewer: dict[str, str]
 ) -> None:

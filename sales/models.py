@@ -51,7 +51,8 @@ class Sale(models.Model):
         help_text="An https:// address, or a path on this site such as /static/img/demo.svg.",
         validators=[
             RegexValidator(
-                r"^(https://[^\s\"'<>]+|/[^/\s\"'<>][^\s\"'<>]*)\Z",
+                # No backslash: browsers take it for a slash, so that `/\host` is another site's address.
+                r"^(https://[^\s\"'<>\\]+|/[^/\s\"'<>\\][^\s\"'<>\\]*)\Z",
                 "Give an https:// address or a path that starts with /.",
             )
         ],

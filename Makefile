@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # How many processes run what need not be alone, each with stores of its own.
 TEST_PROCESSES ?= 2
+# The back office once more, over the database that a shop of several hosts has.
+ON_POSTGRES := $(addprefix sales/tests/test_,admin.py backoffice.py desk_control.py desk_schedule.py journal.py roles.py) \
+	$(addprefix orders/tests/test_desk_,bulk.py export.py orders.py report.py) flashdrop/tests/test_readable.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Settings of the load kit and the endpoint benchmarks, as `make stress-mixed PROFILE=load`.
 export PROFILE API_URL SKU SHOPPERS IDENTITY SCALE STRETCH UNITS ALONE BUY DROPPED SETTLE_MS ORDER_MS READ_MS PAGE_MS CONNECTIONS DURATION
@@ -31,6 +34,8 @@ else
 	$(call tested,-n $(TEST_PROCESSES) --dist loadgroup -m "not heavy and not shop",-n 1 --dist loadgroup) \
 	$(call tested,-n $(TEST_PROCESSES) --dist loadgroup -m "shop and not heavy",-n 1 --dist loadgroup) \
 	$(call tested,-m heavy,) \
+	export TEST_DATABASE=postgresql; \
+	$(call tested,-n $(TEST_PROCESSES) --dist loadgroup -m "not heavy and not shop and not browser" $(ON_POSTGRES),-n 1 --dist loadgroup) \
 	exit $$failed
 endif
 

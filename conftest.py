@@ -24,12 +24,16 @@ import pytest
 from pymongo import MongoClient
 
 from flashdrop.embedded.mongo_server import start_mongo
+from flashdrop.embedded.postgres_server import OWNER as POSTGRES_OWNER
+from flashdrop.embedded.postgres_server import start_postgres
 from flashdrop.embedded.process import Server, StoreUnavailable, free_port
 from flashdrop.embedded.redis_server import start_redis, valkey_binary
 
 BASE_DIR = Path(__file__).resolve().parent
 FOLDER = Path(tempfile.mkdtemp(prefix="flashdrop-tests-"))
-REDIS_PORT, VALKEY_PORT, MONGO_PORT = free_port(), free_port(), free_port()
+REDIS_PORT, VALKEY_PORT, MONGO_PORT, POSTGRES_PORT = free_port(), free_port(), free_port(), free_port()
+# The back office's tables are SQLite's, as in `make run`; `TEST_DATABASE=postgresql` takes a PostgreSQL of its own.
+ON_POSTGRES = os.environ.get("TEST_DATABASE", "") == "postgresql"
 CHROMIUM = "/usr/bin/chromium"
 # Modules that start whole installations, or press on one.
 HEAVY = {"test_cluster", "test_faults", "test_faults_canary", "test_load_kit"}
@@ -44,7 +48,9 @@ os.environ.update(
     ALLOWED_HOSTS="127.0.0.1,localhost,testserver,shop.test",
     REDIS_URL=f"redis://127.0.0.1:{VALKEY_PORT}/0",
     MONGODB_URL=f"mongodb://127.0.0.1:{MONGO_PORT}/flashdrop?replicaSet=rs0",
-    DATABASE_URL=f"sqlite:///{FOLDER}/db.sqlite3",
+    DATABASE_URL=f"postgres://{POSTGRES_OWNER}@127.0.0.1:{POSTGRES_PORT}/flashdrop"
+    if ON_POSTGRES
+    else f"sqlite:///{FOLDER}/db.sqlite3",
     FLASHDROP_DATA_DIR=str(FOLDER),
     DJANGO_SETTINGS_MODULE="flashdrop.settings",
 )
@@ -100,7 +106,10 @@ def stores() -> Iterator[Stores]:
         for folder, port, binary in (("valkey", VALKEY_PORT, valkey), ("redis", REDIS_PORT, Path(redis_binary))):
             started.append(start_redis(FOLDER / folder, port, binary)[0])
         started.append(start_mongo(FOLDER / "mongo", MONGO_PORT)[0])
-        yield Stores(*started)
+        found = Stores(*started)
+        if ON_POSTGRES:
+            started.append(start_postgres(FOLDER / "postgres", POSTGRES_PORT)[0])
+        yield found
     finally:
         for server in started:
             server.stop()
@@ -307,11 +316,18 @@ def processes() -> Iterator[Processes]:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings() -> None:
+def django_db_modify_db_settings(stores: Stores) -> None:
     """Django's tables in a file, as in a shop: SQLite in memory refuses who comes second, and doesn't let them wait."""
     from django.db import connections
 
-    connections["default"].settings_dict["TEST"]["NAME"] = str(FOLDER / "tests.sqlite3")
+    if not ON_POSTGRES:
+        connections["default"].settings_dict["TEST"]["NAME"] = str(FOLDER / "tests.sqlite3")
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """A PostgreSQL of our own goes as a whole: it would not drop a database that a thread is still connected to."""
+    return ON_POSTGRES
 
 
 @pytest.fixture(scope="session")

@@ -46,13 +46,13 @@ async def buy(request: HttpRequest, sku: str) -> HttpResponseBase:
         notice = Notice(notices.SIGN_IN)
         text = panel.signed_out(showing.sale, language_of(request), notice)
         return answer(request, showing, text, SIGN_IN_FIRST.status, notice)
-    quantity, shown = _quantity(request), _shown(request)
+    quantity, seen = _quantity(request), _shown(request)
     if quantity is None:
         return await _refused(request, showing, showing.sale, shopper, Notice(notices.INVALID_QUANTITY), status=400)
-    placement = await place(shopper, sku, quantity, attempt=_attempt(request, shopper), shown=shown)
+    placement = await place(shopper, sku, quantity, attempt=_attempt(request, shopper), shown=seen)
     if isinstance(placement, Placed):
         return await _placed(request, showing, shopper, placement)
-    sale, notice = showing.sale, notice_of(placement, quantity, shown, board.now())
+    sale, notice = showing.sale, notice_of(placement, quantity, seen, board.now())
     if placement.quote is not None:  # newer than what this process shows
         sale = replace(sale, **placement.quote._asdict())
     has_orders = placement.held > 0 or placement.refusal is Refusal.LIMIT_EXCEEDED

@@ -17,6 +17,7 @@ from django.db import close_old_connections
 from django.http import HttpRequest
 
 from flashdrop.loops import PerLoop
+from flashdrop.readable import NUL
 
 REMEMBERED_SECONDS = 10.0
 MOST_REMEMBERED = 1000
@@ -38,7 +39,7 @@ class Doorkeeper:
         Raises:
             SignedOut: nobody of the staff is signed in there.
         """
-        session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
+        session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "").replace(NUL, "")
         known_at, found = self._known.get((session_key, permission), (float("-inf"), None))
         if time.monotonic() - known_at >= REMEMBERED_SECONDS:
             found = await sync_to_async(_may)(session_key, permission) if session_key else None

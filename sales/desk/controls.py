@@ -15,7 +15,7 @@ from django.contrib.auth.models import AnonymousUser
 from sales import backoffice
 from sales.desk import journal, outcome, words
 from sales.desk.outcome import Outcome
-from sales.models import MAX_STOCK, Sale
+from sales.models import EARLIEST, LATEST, MAX_STOCK, OUT_OF_RANGE, Sale
 
 # Tries to save over colleagues who do the same.
 ROUNDS = 5
@@ -163,11 +163,16 @@ def carry_out(sale: Sale, ask: Ask, user: AbstractBaseUser | AnonymousUser, now:
 
 def _new_end(sale: Sale, ask: Ask, now: datetime) -> datetime:
     if ask.action is Action.EXTEND:
-        return max(sale.closes_at, now) + timedelta(minutes=ask.minutes)
+        begin = max(sale.closes_at, now)
+        if begin >= LATEST:
+            raise Refused(f"The sale ends at {words.moment(sale.closes_at)} already. Choose an end of your own.")
+        return begin + timedelta(minutes=ask.minutes)
     if ask.at is None:
         raise Refused("Give the date and time at which the sale shall end.")
     if ask.at == sale.closes_at:
         raise AlreadySo("The sale ends then already.")
+    if not EARLIEST <= ask.at < LATEST:
+        raise Refused(OUT_OF_RANGE)
     if ask.at <= max(now, sale.opens_at):
         past = "already past" if ask.at <= now else "before the sale opens"
         raise Refused(f"{words.moment(ask.at)} is {past}. Choose a later end, or close the sale now.")

@@ -29,6 +29,7 @@ from flashdrop import metrics
 from flashdrop.config import config
 from flashdrop.errors import bad_host, bad_request, payload_too_large, server_error
 from flashdrop.headers import must_become_https
+from flashdrop.proxies import believed
 from flashdrop.request_id import RAW_HEADER, given, remember
 from flashdrop.responses import as_messages
 
@@ -182,6 +183,7 @@ class LeanHandler:
         self._hosts: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["headers"] = believed(scope["headers"], peer_of(scope))
         route = self.route(scope["path"])
         if route is None or scope.get("root_path") or must_become_https(scope["headers"], scope["path"]):
             await self._fallback(scope, receive, send)
@@ -266,6 +268,12 @@ class LeanHandler:
         if len(self._hosts) < MAX_REMEMBERED_HOSTS:
             self._hosts.add(value)
         return True
+
+
+def peer_of(scope: Scope) -> str | None:
+    """The address of who is at the other end of the connection."""
+    client = scope.get("client")
+    return str(client[0]) if client else None
 
 
 def hot_routes(patterns: Iterable[URLPattern | URLResolver] | None = None, prefix: str = "") -> Iterator[str]:

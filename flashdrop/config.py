@@ -52,6 +52,8 @@ class Config:
     trusted_proxy_count: int
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     trust_user_id_header: bool
+    sockets_max: int
+    sockets_per_address: int
     https_only: bool
     hsts_seconds: int
     admin_path: str
@@ -192,6 +194,8 @@ def read_config() -> Config:
             for text in env.list("TRUSTED_PROXIES", list(LOOPBACK), validate=_networks) or LOOPBACK
         ),
         trust_user_id_header=env.bool("TRUST_USER_ID_HEADER", False),
+        sockets_max=env.int("SOCKETS_MAX", 8000, validate=positive),
+        sockets_per_address=env.int("SOCKETS_PER_ADDRESS", 1000, validate=positive),
         https_only=env.bool("HTTPS_ONLY", False),
         hsts_seconds=env.int("HSTS_SECONDS", 31_536_000, validate=validate.Range(min=0)),
         admin_path=env.str("ADMIN_PATH", "admin/", validate=_admin_path),

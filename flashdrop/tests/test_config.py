@@ -34,6 +34,8 @@ MALFORMED = {
     "TRUSTED_PROXY_COUNT": "-1",
     "TRUSTED_PROXIES": "10.0.0.1/8",
     "TRUST_USER_ID_HEADER": "ja",
+    "SOCKETS_MAX": "0",
+    "SOCKETS_PER_ADDRESS": "-1",
     "HTTPS_ONLY": "mostly",
     "HSTS_SECONDS": "-1",
     "ADMIN_PATH": "/admin",

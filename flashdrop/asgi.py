@@ -16,6 +16,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from flashdrop import loops, metrics  # noqa: E402
 from flashdrop.config import config  # noqa: E402
 from flashdrop.lean import AsgiApp, LeanHandler, Receive, Scope, Send, hot_routes  # noqa: E402
+from flashdrop.nowhere import NOWHERE  # noqa: E402
 from flashdrop.sampling import sampler  # noqa: E402
 from flashdrop.socket_door import SocketDoor  # noqa: E402
 from flashdrop.urls import websocket_urlpatterns  # noqa: E402
@@ -33,7 +34,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             metrics.publisher()
-            metrics.start_at_zero(metrics.REQUEST_SECONDS, hot_routes())
+            metrics.start_at_zero(metrics.REQUEST_SECONDS, (*hot_routes(), NOWHERE))
             sampler()
             tally.writer()
             index_guard()

@@ -152,7 +152,7 @@ class WireProtocol(BoundedProtocol):
             return None
         path = self.url.partition(b"?")[0]
         # A path that has to be decoded, or that is not one, is uvicorn's to understand.
-        if not path.isascii() or b"%" in path or b"#" in self.url:
+        if not path.startswith(b"/") or not path.isascii() or b"%" in path or b"#" in self.url:
             return None
         text = path.decode("ascii")
         return None if must_become_https(self.headers, text) else self._lean.route(text)

@@ -81,6 +81,11 @@ class PushingProtocol(WebSocketsSansIOProtocol):
         else:
             self._fail(CloseCode.POLICY_VIOLATION, "too many messages")
 
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            self.handshake_complete = self.close_sent  # refused in order: base would call it an error of the consumer's
+
     def push(self, frame: bytes) -> bool:
         """Write a frame made by `text_frame`. False when the client is gone or has not taken the last one yet."""
         transport = self.transport

@@ -28,6 +28,6 @@ class OrdersConfig(AppConfig):
         identify_by(shopper_id)
         if config.trust_user_id_header:
             log.warning(
-                "TRUST_USER_ID_HEADER is on: whoever can reach this process can be anybody. "
+                "TRUST_USER_ID_HEADER is on: whoever connects from TRUSTED_PROXIES can be anybody. "
                 "Only a proxy that sets or removes X-User-Id on every request may stand in front."
             )

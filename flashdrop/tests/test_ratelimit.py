@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from conftest import Publish, cookie_of, shopper
-from flashdrop import ratelimit
+from flashdrop import lean, ratelimit
 from flashdrop.config import config
 from flashdrop.embedded.process import free_port
 from flashdrop.ratelimit import RateLimiter
@@ -31,6 +31,8 @@ def turn_on(monkeypatch: pytest.MonkeyPatch) -> TurnOn:
         on = replace(config, rate_limiter_enabled=True, trusted_proxy_count=proxies)
         limiter = RateLimiter(redis_url, most, seconds)
         monkeypatch.setattr(ratelimit, "config", on)
+        if proxies:  # which may connect from anywhere here
+            monkeypatch.setattr(lean, "believed", lambda headers, peer: headers)
         monkeypatch.setattr(ratelimit, "limiter", lambda: limiter)
 
     return work

@@ -9,7 +9,7 @@
 --   4 pending   stream         write-ahead log of reservations
 -- ARGV
 --   1 epoch     integer        the epoch the caller read in the ledger
---   2 purchases JSON           a list of [order id, shopper id, quantity, guest, context, price, currency]: order id
+--   2 purchases JSON           a list of [order id, shopper id, quantity, guest, context, price_minor, currency]: order id
 --                              without spaces or semicolons, at least 1 unit, guest true when the shopper gave no name,
 --                              context a text that is kept with the pending entry for whoever writes the order; price
 --                              of a unit (minor units) and currency as the shopper was shown them, each null or left out
@@ -70,33 +70,30 @@ local function free_slots(used, quantity)
 end
 
 -- What JSON has as null is no Lua value.
-local function is_another_price(price, currency)
-  if type(price) == 'number' and price ~= price_now then return true end
+local function is_another_price(price_minor, currency)
+  if type(price_minor) == 'number' and price_minor ~= price_now then return true end
   return type(currency) == 'string' and currency ~= currency_now
 end
 
-local function decide(order, shopper, quantity, guest, context, price, currency)
+local function decide(order, shopper, quantity, guest, context, price_minor, currency)
   if closed == NOT_READY then return {NOT_READY, 0} end
   local record = redis.call('HGET', KEYS[2], shopper)
   local used, held, known = {}, 0, nil
   if record then
     for id, units, slots, entry in string.gmatch(record, '([^ ;]+) ([^ ;]+) ([^ ;]+) ([^ ;]+)') do
-      if id == order then known = {KNOWN, 0, units, slots, entry} end
+      if id == order then known = {units, slots, entry} end
       for slot in string.gmatch(slots, '%d+') do
         used[tonumber(slot)] = true
         held = held + 1
       end
     end
   end
-  if known then
-    known[2] = held
-    return known
-  end
+  if known then return {KNOWN, held, unpack(known)} end
   if closed then return {closed, held} end
   if guest and sale[7] ~= '1' then return {GUESTS_REFUSED, held} end
   if held + quantity > limit then return {LIMIT_EXCEEDED, held} end
   if issued + quantity > stock then return {OUT_OF_STOCK, held, math.max(stock - issued, 0)} end
-  if is_another_price(price, currency) then return {PRICE_CHANGED, held, sale[12], currency_now} end
+  if is_another_price(price_minor, currency) then return {PRICE_CHANGED, held, sale[12], currency_now} end
 
   local units, slots = take_units(quantity), free_slots(used, quantity)
   issued = issued + quantity

@@ -674,10 +674,10 @@ BROKEN = {
     "issued is not updated": ("reserve", "issued = issued + quantity", ""),
     "a late unit first": ("reserve", "ZPOPMIN", "ZPOPMAX"),
     "slots in a row": ("reserve", "if not used[slot] then slots[#slots + 1] = slot end", "slots[#slots + 1] = slot"),
-    "no order is known": ("reserve", "if id == order then known = {KNOWN, 0, units, slots, entry} end", ""),
+    "no order is known": ("reserve", "if id == order then known = {units, slots, entry} end", ""),
     "a guest is somebody": ("reserve", "if guest and sale[7] ~= '1' then return {GUESTS_REFUSED, held} end", ""),
     "everybody is a guest": ("reserve", "if guest and", "if guest ~= nil and"),
-    "any price": ("reserve", "if type(price) == 'number' and price ~= price_now then return true end", ""),
+    "any price": ("reserve", "if type(price_minor) == 'number' and price_minor ~= price_now then return true end", ""),
     "any currency": ("reserve", "type(currency) == 'string' and currency ~= currency_now", "false"),
     "only the first of a batch": (
         "reserve",

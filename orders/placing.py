@@ -277,10 +277,12 @@ async def _still_pending(sale: PublishedSale, entry_id: str) -> Reservation | No
 
 
 def may_see(shopper: Shopper, order: Order) -> bool:
-    """Whether this browser may read the order: it placed it, or a trusted proxy vouches for the person."""
+    """Whether this browser may read the order: it placed it and was not signed out since, or a trusted proxy vouches
+    for the person.
+    """
     if order.shopper_id != shopper.id:
         return False
-    return shopper.is_vouched_for or order.session_id == shopper.session_id
+    return shopper.is_vouched_for or (order.session_id == shopper.session_id and not order.session_ended)
 
 
 def order_id_for(sale_id: str, shopper_id: str, attempt: str | None) -> str:

@@ -15,13 +15,25 @@ from flashdrop.errors import handler404, plain_error
 from flashdrop.languages import language_of, locale_of
 from flashdrop.ratelimit import limited
 from orders import identity, notices, panel
+from orders.answers import SIGN_OUT_LATER
 from orders.history import History, HistoryUnknown, find_order, history_in, history_of
 from orders.identity import InvalidIdentifier, Shopper, shopper_of
 from orders.notices import Notice
 from orders.order import Order, OrderStatus
 from orders.placing import Refusal
 from orders.receipts import order_id_of
-from orders.replies import answer, history_unknown, html, panel_answer, private, redirect, refuse_form, wants_partial
+from orders.replies import (
+    answer,
+    history_unknown,
+    html,
+    later,
+    panel_answer,
+    private,
+    redirect,
+    refuse_form,
+    wants_partial,
+)
+from orders.sessions import NotEnded
 from sales.archive import sale_named, shown
 from sales.board import current_board
 from sales.money import format_minor
@@ -77,8 +89,8 @@ async def sign_in(request: HttpRequest) -> HttpResponseBase:
     showing = await shown(request.POST.get("sku", ""))
     try:
         is_guest = request.POST.get("guest") == "1"
-        identifier, session_id = request.POST.get("identifier", ""), identity.browser_session(request)
-        shopper = identity.sign_in_guest() if is_guest else identity.sign_in(identifier, session_id)
+        identifier, present = request.POST.get("identifier", ""), identity.in_this_browser(request)
+        shopper = identity.sign_in_guest() if is_guest else identity.sign_in(identifier, present)
     except InvalidIdentifier as error:
         if showing is None:
             return plain_error(request, 400, "VALIDATION_ERROR", str(error))
@@ -91,11 +103,16 @@ async def sign_in(request: HttpRequest) -> HttpResponseBase:
 
 
 @page("POST")
+@limited
 async def sign_out(request: HttpRequest) -> HttpResponseBase:
     """Sign out, and go back to where that was asked for."""
     refused = refuse_form(request)
     if refused is not None:
         return refused
+    try:
+        await identity.end_session(request)
+    except NotEnded:
+        return later(request, SIGN_OUT_LATER)
     showing = await shown(request.POST.get("sku", ""))
     if showing is None:
         response: HttpResponse = redirect(reverse("my_orders"))

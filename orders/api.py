@@ -90,7 +90,7 @@ async def login(request: HttpRequest) -> HttpResponseBase:
     except InvalidIdentifier as error:
         return envelope.issue("identifier", str(error))
     response = envelope.ok({"userId": shopper.id, "identifier": shopper.name})
-    identity.remember(response, shopper, request.is_secure())
+    identity.remember(request, response, shopper)
     return response
 
 
@@ -104,7 +104,7 @@ async def logout(request: HttpRequest) -> HttpResponseBase:
     except NotEnded:
         return told(SIGN_OUT_LATER, "SALE_NOT_READY")
     response = envelope.ok(None)
-    identity.forget(response)
+    identity.forget(request, response)
     return response
 
 

@@ -24,7 +24,9 @@ class OrdersConfig(AppConfig):
         def session_id(request: HttpRequest) -> str | None:
             shopper = shopper_of(request)
             # Whom a proxy vouches for is one person in whatever browser.
-            return shopper and (shopper.id if shopper.is_vouched_for else shopper.session_id)
+            if shopper is None:
+                return None
+            return shopper.id if shopper.is_vouched_for else shopper.session_id
 
         identify_by(session_id)
         if config.trust_user_id_header:

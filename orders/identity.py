@@ -28,7 +28,11 @@ from orders.names import compared, shown
 from orders.sessions import SESSION_SECONDS, has_ended
 
 # With the prefix a browser takes it from this very host and by TLS only: no neighbour under the same domain plants one.
-COOKIE = "__Host-flashdrop_shopper" if config.https_only else "flashdrop_shopper"
+PREFIX = "__Host-" if config.https_only else ""
+COOKIE = f"{PREFIX}flashdrop_shopper"
+# Which sessions this browser had: so that whoever comes back is told why it shows their orders no longer.
+LEFT_COOKIE = f"{PREFIX}flashdrop_left"
+MOST_LEFT = 4
 # Cookies of before carry no time. All of them count from the day that times came in, so that the last one ends, too.
 UNDATED_BEGAN_AT = int(datetime(2026, 11, 28, tzinfo=UTC).timestamp())
 TRUSTED_HEADER = "X-User-Id"
@@ -164,26 +168,52 @@ async def end_session(request: HttpRequest) -> None:
         await sessions.end(found.id, found.session_id)
 
 
-def remember(response: HttpResponse, shopper: Shopper, is_secure: bool) -> None:
+def remember(request: HttpRequest, response: HttpResponse, shopper: Shopper) -> None:
     """Set the signed cookie, for as long as its session goes on."""
-    response.set_cookie(
-        COOKIE,
-        cookie_value(shopper),
-        max_age=shopper.session_began_at + SESSION_SECONDS - _now(),
-        httponly=True,
-        samesite="Lax",
-        secure=is_secure,
-    )
+    former = cookie_holder(request)
+    if former is not None and former.session_id != shopper.session_id:
+        _note_left(request, response, former)
+    seconds = shopper.session_began_at + SESSION_SECONDS - _now()
+    _set_cookie(request, response, COOKIE, cookie_value(shopper), seconds)
 
 
-def forget(response: HttpResponse) -> None:
+def forget(request: HttpRequest, response: HttpResponse) -> None:
     """Clear the cookie."""
+    former = cookie_holder(request)
+    if former is not None:
+        _note_left(request, response, former)
     response.delete_cookie(COOKIE, samesite="Lax")
+
+
+def left_here(request: HttpRequest) -> frozenset[str]:
+    """The last sessions of this browser that are over. They open nothing."""
+    return frozenset(_left(request))
+
+
+def _left(request: HttpRequest) -> list[str]:
+    try:
+        return _left_signer().unsign(request.COOKIES.get(LEFT_COOKIE, "")).split(".")
+    except BadSignature:
+        return []
+
+
+def _note_left(request: HttpRequest, response: HttpResponse, former: Shopper) -> None:
+    left = [former.session_id, *(one for one in _left(request) if one != former.session_id)][:MOST_LEFT]
+    _set_cookie(request, response, LEFT_COOKIE, _left_signer().sign(".".join(left)), SESSION_SECONDS)
+
+
+def _set_cookie(request: HttpRequest, response: HttpResponse, name: str, value: str, seconds: int) -> None:
+    response.set_cookie(name, value, max_age=seconds, httponly=True, samesite="Lax", secure=request.is_secure())
 
 
 @cache
 def _signer() -> QuickSigner:
     return QuickSigner(salt="flashdrop.shopper")
+
+
+@cache
+def _left_signer() -> QuickSigner:
+    return QuickSigner(salt="flashdrop.left")
 
 
 @cache

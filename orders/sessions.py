@@ -8,7 +8,6 @@ it and takes their cookies for nobody's, for buying too: within a second, and wi
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from typing import Any
 from flashdrop.loops import PerLoop
 from flashdrop.mongo_client import PyMongoError, mongo, within
 from flashdrop.redis_client import RedisError, redis
+from flashdrop.supervised import Loop
 from orders import ledger
 from sales.keys import ENDED_SESSIONS
 
@@ -74,15 +74,10 @@ class Watcher:
     def __init__(self) -> None:
         self._client = redis()  # made first, so that it is closed last
         self._after = "-"
-        self._is_stopped = False
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._loop = Loop("ended-sessions", self._round)
 
     async def stop(self) -> None:
-        # The Redis client answers now and then instead of being cancelled: the loop must then end by itself.
-        self._is_stopped = True
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await self._loop.stop()
 
     async def follow(self) -> None:
         """Take over what was added since the last time.
@@ -98,15 +93,12 @@ class Watcher:
             _note(fields.get("session", "") for _, fields in entries)
             self._after = f"({entries[-1][0]}"
 
-    async def _run(self) -> None:
-        while not self._is_stopped:
-            try:
-                await self.follow()
-            except (RedisError, TimeoutError) as error:
-                log.warning("the list of ended sessions can't be read: %s", error or type(error).__name__)
-            except Exception:
-                log.exception("following the list of ended sessions failed")
-            await asyncio.sleep(FOLLOW_SECONDS)
+    async def _round(self) -> None:
+        try:
+            await self.follow()
+        except (RedisError, TimeoutError) as error:
+            log.warning("the list of ended sessions can't be read: %s", error or type(error).__name__)
+        await asyncio.sleep(FOLLOW_SECONDS)
 
 
 watcher: PerLoop[Watcher] = PerLoop(Watcher, Watcher.stop)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import secrets
 import signal
 import time
@@ -313,14 +312,6 @@ async def test_a_process_that_starts_reads_the_whole_list(monkeypatch: pytest.Mo
         await eventually(lambda: asyncio.sleep(0, sessions.has_ended(late)))
     finally:
         await watcher.stop()
-
-
-async def test_following_stops_whatever_it_is_doing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "FOLLOW_SECONDS", 0.0005)
-    for _ in range(100):
-        watcher = sessions.Watcher()
-        await asyncio.sleep(0.003 * random.random())
-        await asyncio.wait_for(watcher.stop(), 5)
 
 
 async def test_following_goes_on_after_what_nobody_expected(monkeypatch: pytest.MonkeyPatch) -> None:

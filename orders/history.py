@@ -12,9 +12,8 @@ from flashdrop.loops import PerLoop
 from flashdrop.mongo_client import PyMongoError, mongo, within
 from flashdrop.redis_client import RedisError, redis
 from orders import ledger
-from orders.identity import Shopper
+from orders.identity import Shopper, may_see
 from orders.order import Order, OrderStatus, pending_order
-from orders.placing import may_see
 from sales import stock
 from sales.gate import Reservation
 from sales.stock import ShopperInSale

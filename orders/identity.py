@@ -25,6 +25,7 @@ from flashdrop.headers import header_text
 from flashdrop.signing import QuickSigner
 from orders import sessions
 from orders.names import compared, shown
+from orders.order import Order
 from orders.sessions import SESSION_SECONDS, has_ended
 
 # With the prefix a browser takes it from this very host and by TLS only: no neighbour under the same domain plants one.
@@ -155,6 +156,15 @@ def cookie_holder(request: HttpRequest) -> Shopper | None:
     """Whose cookie this is, even if its session was signed out."""
     value = request.COOKIES.get(COOKIE)
     return read_cookie(value) if value else None
+
+
+def may_see(shopper: Shopper, order: Order) -> bool:
+    """Whether this browser may read the order: it placed it and was not signed out since, or a trusted proxy vouches
+    for the person.
+    """
+    if order.shopper_id != shopper.id:
+        return False
+    return shopper.is_vouched_for or (order.session_id == shopper.session_id and not order.session_ended)
 
 
 async def end_session(request: HttpRequest) -> None:

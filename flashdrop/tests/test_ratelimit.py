@@ -45,14 +45,19 @@ def new_address() -> str:
 
 
 async def ask(
-    peer: str, path: str = "/api/products", method: str = "GET", who: Shopper | None = None, **headers: str
+    peer: str,
+    path: str = "/api/products",
+    method: str = "GET",
+    who: Shopper | None = None,
+    body: object = None,
+    **headers: str,
 ) -> httpx.Response:
     from flashdrop.asgi import application
 
     transport = httpx.ASGITransport(app=application, client=(peer, 4711))  # type: ignore[arg-type]
     sent = {name.replace("_", "-"): value for name, value in headers.items()} | (cookie_of(who) if who else {})
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
-        return await client.request(method, path, headers=sent)
+        return await client.request(method, path, headers=sent, json=body)
 
 
 async def statuses(times: int, peer: str, **request: object) -> list[int]:
@@ -136,7 +141,7 @@ async def test_nobody_uses_up_the_budget_of_whoever_has_the_name(turn_on: TurnOn
     # From wherever they ask, and in whichever browser.
     for _ in range(20):
         await ask(new_address(), "/api/orders", who=shopper(name))
-    answer = await ask(new_address(), f"/sales/{sale.sku}/orders", "POST", shopper(name), HX_Request="true")
+    answer = await ask(new_address(), "/api/orders", "POST", shopper(name), {"sku": sale.sku})
     assert answer.status_code == 201
 
 
@@ -144,7 +149,8 @@ async def test_whom_a_proxy_vouches_for_has_one_budget(turn_on: TurnOn, monkeypa
     monkeypatch.setattr(identity, "config", replace(identity.config, trust_user_id_header=True))
     turn_on(most=1)
     name = f"vouched-{secrets.token_hex(4)}"
-    found = [(await ask(new_address(), "/api/orders", X_User_Id=name)).status_code for _ in range(2)]
+    proxies = [f"127.{'.'.join(str(byte) for byte in secrets.token_bytes(3))}" for _ in range(2)]
+    found = [(await ask(proxy, "/api/orders", X_User_Id=name)).status_code for proxy in proxies]
     assert found == [200, 429]
 
 

@@ -20,6 +20,7 @@ from flashdrop.nowhere import NOWHERE  # noqa: E402
 from flashdrop.sampling import sampler  # noqa: E402
 from flashdrop.socket_door import SocketDoor  # noqa: E402
 from flashdrop.urls import websocket_urlpatterns  # noqa: E402
+from orders import sessions  # noqa: E402
 from orders.indexes import index_guard  # noqa: E402
 from sales import tally  # noqa: E402
 from sales.board import current_board  # noqa: E402
@@ -38,6 +39,7 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
             sampler()
             tally.writer()
             index_guard()
+            sessions.watcher()
             await current_board()
             _settle_memory()
             await send({"type": "lifespan.startup.complete"})

@@ -104,7 +104,7 @@ def start_at_zero(metric: Counter | Histogram, values: Iterable[str]) -> None:
 start_at_zero(ORDER_STEP_SECONDS, ("reserve", "confirm"))
 start_at_zero(BATCH_SIZE, ("reserve", "confirm"))
 start_at_zero(SOCKETS, ("opened", "dropped_slow", "refused_full", "refused_address"))
-start_at_zero(RATE_LIMITED, ("address", "shopper"))
+start_at_zero(RATE_LIMITED, ("address", "session"))
 start_at_zero(REBUILDS, ("in_force", "superseded", "failed"))
 
 P = ParamSpec("P")

@@ -32,4 +32,5 @@ ANSWERS = {
 }
 SIGN_IN_FIRST = Answer(401, _("Please sign in first."))
 CROSS_SITE = Answer(403, _("This request came from another site."))
+SIGN_OUT_LATER = Answer(503, _("We can't sign you out for a moment. Please try again."), 2)
 HISTORY_UNKNOWN = Answer(503, _("We can't look up orders for a moment. Please try again."), 2)

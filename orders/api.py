@@ -16,12 +16,13 @@ from flashdrop.headers import header_text, is_same_origin
 from flashdrop.lean import MAX_BODY_BYTES
 from flashdrop.ratelimit import limited
 from orders import identity
-from orders.answers import ANSWERS, CROSS_SITE, HISTORY_UNKNOWN, SIGN_IN_FIRST, Answer
+from orders.answers import ANSWERS, CROSS_SITE, HISTORY_UNKNOWN, SIGN_IN_FIRST, SIGN_OUT_LATER, Answer
 from orders.history import HistoryUnknown, history_in, history_of
 from orders.identity import InvalidIdentifier, shopper_of
 from orders.notices import too_few_left
 from orders.order import OrderStatus
 from orders.placing import MAX_QUANTITY, Placed, Placement, Refusal, Refused, Shown, place
+from orders.sessions import NotEnded
 from sales.archive import sale_named
 from sales.board import current_board
 
@@ -83,23 +84,27 @@ async def login(request: HttpRequest) -> HttpResponseBase:
     """Sign in and set the cookie."""
     try:
         body = read_json(request)
-        shopper = identity.sign_in(body.get("identifier"), identity.browser_session(request))
+        shopper = identity.sign_in(body.get("identifier"), identity.in_this_browser(request))
     except BadRequest as refused:
         return refused.response
     except InvalidIdentifier as error:
         return envelope.issue("identifier", str(error))
     response = envelope.ok({"userId": shopper.id, "identifier": shopper.name})
-    identity.remember(response, shopper, request.is_secure())
+    identity.remember(request, response, shopper)
     return response
 
 
 @api("POST")
 async def logout(request: HttpRequest) -> HttpResponseBase:
-    """Sign out: clear the cookie."""
+    """Sign out: end the session and clear the cookie."""
     if not is_same_origin(request):
         return told(CROSS_SITE, "CROSS_SITE")
+    try:
+        await identity.end_session(request)
+    except NotEnded:
+        return told(SIGN_OUT_LATER, "SALE_NOT_READY")
     response = envelope.ok(None)
-    identity.forget(response)
+    identity.forget(request, response)
     return response
 
 

@@ -15,7 +15,7 @@ from flashdrop.ratelimit import limited
 from orders import notices, panel
 from orders.answers import ANSWERS, SIGN_IN_FIRST
 from orders.history import History, HistoryUnknown, history_in
-from orders.identity import Shopper, shopper_of
+from orders.identity import Shopper, left_here, shopper_of
 from orders.notices import Notice, notice_of
 from orders.order import OrderStatus
 from orders.placing import MAX_QUANTITY, NEVER_SHOWN, Placed, Refusal, Shown, place
@@ -106,7 +106,8 @@ async def _refused(
     if has_orders:
         with contextlib.suppress(HistoryUnknown):
             history = await history_in(shopper, sale.id)
-    text = panel.for_history(sale, language, shopper, history, notice, available=available)
+    left = left_here(request)
+    text = panel.for_history(sale, language, shopper, history, notice, available=available, left=left)
     return answer(request, showing, text, status, notice)
 
 

@@ -137,6 +137,14 @@ def _of_shoppers(shopper_ids: list[str], sale_id: str | None) -> AsyncCursor[Doc
     return orders_collection().find({"$or": [held, theirs | {"given_up_at": {"$exists": True}}]})
 
 
+@timed("mongodb")
+async def end_session(shopper_id: str, session_id: str, at: datetime) -> None:
+    """Mark the orders that this browser session placed: from now on no browser is shown them."""
+    theirs: Document = {"shopper": shopper_id, "session": session_id}
+    by_index = [theirs | {"slots": {"$exists": True}}, theirs | {"given_up_at": {"$exists": True}}]
+    await orders_collection().update_many({"$or": by_index}, {"$set": {"session_ended_at": at}})
+
+
 async def holdings(sale_id: str) -> AsyncIterator[Holding]:
     """What each order of the sale holds, in no particular order: all that a gate needs to know."""
     wanted = {"shopper": 1, "units": 1, "slots": 1}

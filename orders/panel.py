@@ -54,9 +54,9 @@ def ready(
     return _filled("_me_ready", sale, language, fixed, notice, name=shown_name(shopper.name, language))
 
 
-def taken(sale: PublishedSale, language: str, shopper: Shopper) -> str:
-    """This name has bought in another browser; nothing more is said."""
-    return _filled("_me_taken", sale, language, {}, name=shown_name(shopper.name, language))
+def taken(sale: PublishedSale, language: str, shopper: Shopper, *, was_here: bool = False) -> str:
+    """This name has bought in another browser, or in this one before it was signed out; nothing more is said."""
+    return _filled("_me_taken", sale, language, {"was_here": was_here}, name=shown_name(shopper.name, language))
 
 
 def with_orders(
@@ -113,11 +113,12 @@ def for_history(
     notice: Notice | None = None,
     *,
     available: int | None = None,
+    left: frozenset[str] = frozenset(),
 ) -> str:
-    """The panel of somebody who has come to look."""
+    """The panel of somebody who has come to look; `left` are the sessions that this browser had before."""
     if not history.visible:
         if history.has_hidden:
-            return taken(sale, language, shopper)
+            return taken(sale, language, shopper, was_here=not left.isdisjoint(history.hidden_sessions))
         return ready(sale, language, shopper, notice, available=available)
     allowed = still_allowed(sale, history)
     return with_orders(sale, language, history.visible, allowed=allowed, notice=notice, available=available)

@@ -17,7 +17,7 @@ from flashdrop.loops import PerLoop
 from flashdrop.mongo_client import PyMongoError, mongo
 from flashdrop.redis_client import RedisError, redis
 from orders import ledger
-from orders.identity import Shopper
+from orders.identity import Shopper, may_see
 from orders.indexes import indexes_ready
 from orders.order import Order, OrderStatus, context_of, pending_order
 from orders.reserving import reservations
@@ -274,13 +274,6 @@ async def _still_pending(sale: PublishedSale, entry_id: str) -> Reservation | No
         return await stock.pending_entry(redis(), sale.id, entry_id)
     except RedisError:
         return None
-
-
-def may_see(shopper: Shopper, order: Order) -> bool:
-    """Whether this browser may read the order: it placed it, or a trusted proxy vouches for the person."""
-    if order.shopper_id != shopper.id:
-        return False
-    return shopper.is_vouched_for or order.session_id == shopper.session_id
 
 
 def order_id_for(sale_id: str, shopper_id: str, attempt: str | None) -> str:

@@ -15,7 +15,7 @@ from flashdrop.languages import VARY, language_of, render
 from flashdrop.lean import MAX_BODY_BYTES
 from flashdrop.responses import Head, LeanResponse
 from orders import notices
-from orders.answers import CROSS_SITE, HISTORY_UNKNOWN
+from orders.answers import CROSS_SITE, HISTORY_UNKNOWN, Answer
 from orders.notices import Notice
 from sales.showing import Showing
 
@@ -62,7 +62,11 @@ def html(request: HttpRequest, template: str, context: dict[str, Any], status: i
 
 
 def history_unknown(request: HttpRequest) -> HttpResponse:
-    told = HISTORY_UNKNOWN
+    return later(request, HISTORY_UNKNOWN)
+
+
+def later(request: HttpRequest, told: Answer) -> HttpResponse:
+    """A store is away, so that the same has to be asked for again."""
     return plain_error(request, told.status, "SALE_NOT_READY", told.message, told.retry_after_seconds)
 
 

@@ -8,6 +8,7 @@ from flashdrop import metrics
 from flashdrop.batching import Batcher
 from flashdrop.loops import PerLoop
 from flashdrop.redis_client import redis
+from orders import sessions
 from sales import stock, tally
 from sales.board import board
 from sales.gate import Answer, Wish
@@ -22,6 +23,7 @@ class Reservations:
     def __init__(self) -> None:
         redis()  # made first, so that it is closed last
         tally.writer()
+        sessions.watcher()
         self._batchers: dict[str, Batcher[Wish, Answer]] = {}
         self._sales: dict[str, PublishedSale] = {}
 

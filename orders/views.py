@@ -10,18 +10,30 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django_htmx.middleware import HtmxDetails
 
-from flashdrop.api import page
+from flashdrop.api import by_method, page
 from flashdrop.errors import handler404, plain_error
-from flashdrop.languages import language_of, locale_of
+from flashdrop.languages import language_of, locale_of, render
 from flashdrop.ratelimit import limited
 from orders import identity, notices, panel
+from orders.answers import SIGN_OUT_LATER
 from orders.history import History, HistoryUnknown, find_order, history_in, history_of
 from orders.identity import InvalidIdentifier, Shopper, shopper_of
 from orders.notices import Notice
 from orders.order import Order, OrderStatus
 from orders.placing import Refusal
 from orders.receipts import order_id_of
-from orders.replies import answer, history_unknown, html, panel_answer, private, redirect, refuse_form, wants_partial
+from orders.replies import (
+    answer,
+    history_unknown,
+    html,
+    later,
+    panel_answer,
+    private,
+    redirect,
+    refuse_form,
+    wants_partial,
+)
+from orders.sessions import NotEnded
 from sales.archive import sale_named, shown
 from sales.board import current_board
 from sales.money import format_minor
@@ -59,7 +71,8 @@ async def me(request: HttpRequest, sku: str) -> HttpResponseBase:
         response = panel_answer(request, showing, panel.signed_out(sale, language, notice))
     else:
         notice = notices.as_it_is(notice, showing) if notice else None
-        text = panel.for_history(sale, language, shopper, history, notice, available=showing.available)
+        left = identity.left_here(request)
+        text = panel.for_history(sale, language, shopper, history, notice, available=showing.available, left=left)
         is_pending = any(order.status is OrderStatus.PENDING for order in history.visible)
         response = panel_answer(request, showing, text, is_pending=is_pending)
     if told:
@@ -77,8 +90,8 @@ async def sign_in(request: HttpRequest) -> HttpResponseBase:
     showing = await shown(request.POST.get("sku", ""))
     try:
         is_guest = request.POST.get("guest") == "1"
-        identifier, session_id = request.POST.get("identifier", ""), identity.browser_session(request)
-        shopper = identity.sign_in_guest() if is_guest else identity.sign_in(identifier, session_id)
+        identifier, present = request.POST.get("identifier", ""), identity.in_this_browser(request)
+        shopper = identity.sign_in_guest() if is_guest else identity.sign_in(identifier, present)
     except InvalidIdentifier as error:
         if showing is None:
             return plain_error(request, 400, "VALIDATION_ERROR", str(error))
@@ -86,23 +99,47 @@ async def sign_in(request: HttpRequest) -> HttpResponseBase:
         text = panel.signed_out(showing.sale, language_of(request), notice)
         return answer(request, showing, text, 400, notice)
     response = await _signed_in(request, showing, shopper)
-    identity.remember(response, shopper, request.is_secure())
+    identity.remember(request, response, shopper)
     return response
 
 
-@page("POST")
+@limited
 async def sign_out(request: HttpRequest) -> HttpResponseBase:
-    """Sign out, and go back to where that was asked for."""
+    """Sign out, and go back to where that was asked for; with orders that it hides, tell so first."""
     refused = refuse_form(request)
     if refused is not None:
         return refused
     showing = await shown(request.POST.get("sku", ""))
+    try:
+        rows = [] if request.POST.get("confirmed") else await _at_stake(request)
+        if rows and showing is not None and wants_partial(request):
+            return panel_answer(request, showing, _leaving(request, showing, rows))
+        if rows:
+            return redirect(reverse("sign_out") + (f"?sku={showing.sale.sku}" if showing else ""))
+        await identity.end_session(request)
+    except (HistoryUnknown, NotEnded):
+        return later(request, SIGN_OUT_LATER)
     if showing is None:
         response: HttpResponse = redirect(reverse("my_orders"))
     else:
         response = answer(request, showing, panel.signed_out(showing.sale, language_of(request)), 200)
-    identity.forget(response)
+    identity.forget(request, response)
     return response
+
+
+async def before_signing_out(request: HttpRequest) -> HttpResponseBase:
+    """What signing out costs, for browsers without scripts and from *My orders*."""
+    showing = await shown(request.GET.get("sku", ""))
+    try:
+        rows = await _at_stake(request)
+    except HistoryUnknown:
+        return history_unknown(request)
+    if not rows:
+        return redirect(reverse("me", args=[showing.sale.sku]) if showing else reverse("my_orders"))
+    return html(request, "orders/leaving.html", {"me": _leaving(request, showing, rows)})
+
+
+leave = by_method(GET=before_signing_out, POST=sign_out)
 
 
 @page("GET")
@@ -117,9 +154,12 @@ async def my_orders(request: HttpRequest) -> HttpResponseBase:
     except HistoryUnknown:
         return history_unknown(request)
     language = language_of(request)
-    sales = await asyncio.gather(*(sale_named(order.sku) for order in history.visible))
-    rows = [_order_row(order, sale, language) for order, sale in zip(history.visible, sales, strict=True)]
-    context = {"shopper_name": panel.shown_name(shopper.name, language), "orders": rows}
+    was_here = not identity.left_here(request).isdisjoint(history.hidden_sessions)
+    context = {
+        "shopper_name": panel.shown_name(shopper.name, language),
+        "orders": await _order_rows(history.visible, language),
+        "hidden": "left" if was_here else "elsewhere" if history.hidden_sessions else "",
+    }
     return html(request, "orders/list.html", context)
 
 
@@ -152,8 +192,32 @@ async def _signed_in(request: HttpRequest, showing: Showing | None, shopper: Sho
         history = await history_in(shopper, showing.sale.id)
     except HistoryUnknown:
         history = History([], has_hidden=False)
-    text = panel.for_history(showing.sale, language_of(request), shopper, history, available=showing.available)
+    sale, available, left = showing.sale, showing.available, identity.left_here(request)
+    text = panel.for_history(sale, language_of(request), shopper, history, available=available, left=left)
     return panel_answer(request, showing, text)
+
+
+async def _at_stake(request: HttpRequest) -> list[dict[str, Any]]:
+    """The orders that this browser shows and won't after signing out.
+
+    Raises:
+        HistoryUnknown: a store is away.
+    """
+    shopper = identity.in_this_browser(request)
+    if shopper is None:
+        return []
+    history = await history_of(shopper, list((await current_board()).sales))
+    return await _order_rows(history.visible, language_of(request))
+
+
+def _leaving(request: HttpRequest, showing: Showing | None, rows: list[dict[str, Any]]) -> str:
+    context = {"sale": showing.sale if showing else None, "orders": rows}
+    return render("orders/_me_leaving.html", context, language_of(request))
+
+
+async def _order_rows(orders: list[Order], language: str) -> list[dict[str, Any]]:
+    sales = await asyncio.gather(*(sale_named(order.sku) for order in orders))
+    return [_order_row(order, sale, language) for order, sale in zip(orders, sales, strict=True)]
 
 
 def _seen_version(request: HttpRequest) -> int:

@@ -59,6 +59,10 @@ WHOLE_SHOP = "whole-shop"
 WORKER_HEARTBEAT = "flashdrop:worker:heartbeat"
 """string: when a worker last completed a round, ms since the epoch; expires by itself."""
 
+ENDED_SESSIONS = "flashdrop:sessions:ended"
+"""stream: browser sessions that were signed out, `session` to the id; the newest, and gone a cookie's life after the
+last."""
+
 REHEARSAL_UNDER_WAY = "flashdrop:rehearsal"
 """string: the id of the rehearsal that runs now; one at a time. Expires by itself."""
 

@@ -12,6 +12,7 @@ from orders.placing import Refusal
 from orders.tests.stage import PRODUCT, Deaf, Stage, gateway_page, receipt_of, someone, soon
 from sales.published import PublishedSale
 
+SIGN_OUT = '[action^="/session/end"]'
 LATE_MS = 4_000
 UPCOMING = {"opens_at": lambda: soon(hours=1), "closes_at": lambda: soon(hours=2)}
 
@@ -201,6 +202,25 @@ async def sign_in_unseen(stage: Stage, page: Any, setting: Setting) -> None:
     """A name of nothing but a character without width."""
     await page.fill('#me input[name="identifier"]', "\u200b")
     await page.press('#me input[name="identifier"]', "Enter")
+
+
+async def ask_to_leave(stage: Stage, page: Any, setting: Setting) -> None:
+    await page.click(f"#me form{SIGN_OUT} button")
+
+
+async def leave_and_return(stage: Stage, page: Any, setting: Setting) -> None:
+    """Sign out, in spite of what it costs, and sign in again under the same name."""
+    assert setting.who is not None
+    await ask_to_leave(stage, page, setting)
+    await page.click(f'#me[data-state="leaving"] form{SIGN_OUT} button')
+    await page.fill('#me[data-state="signed_out"] input[name="identifier"]', setting.who.name)
+    await page.press('#me input[name="identifier"]', "Enter")
+    await page.wait_for_selector('#me[data-state="taken"]')
+
+
+async def leave_and_look_for_orders(stage: Stage, page: Any, setting: Setting) -> None:
+    await leave_and_return(stage, page, setting)
+    await page.click('header a[href="/orders/"]')
 
 
 async def press_buy(stage: Stage, page: Any, setting: Setting) -> None:

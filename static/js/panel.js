@@ -43,6 +43,7 @@
     clearTimeout(timer);
     const sku = banner()?.dataset.sku;
     if (!window.htmx || !sku || !me() || isBusy()) return;
+    if (me().dataset.state === "leaving") return; // whoever went to look at their receipt comes back to the question
     const { lang } = document.documentElement;
     const address = `/sales/${encodeURIComponent(sku)}/me?lang=${lang}&seen=${versionOf(banner())}`;
     htmx.ajax("GET", address, { source: me(), target: me(), swap: "outerHTML" }).catch(() => {});

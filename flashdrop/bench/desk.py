@@ -169,6 +169,7 @@ def measure(port: int, cookie: str, filled: Filled) -> list[str]:
         "fulfilled": f"{here}?state=fulfilled",
         "cancelled (a few)": f"{here}?state=cancelled",
         "not confirmed (none)": f"{here}?state=released",
+        "the live view's figures": f"/admin/desk/sales/{SALE_ID}/live/data",
         "first byte of the export": f"{here}export/?format=csv",
     }
     slow = []

@@ -16,7 +16,6 @@ from orders.desk.counting import StillCounting, counted
 from orders.desk.report_figures import as_json
 from orders.desk.report_telling import told
 from orders.report import Report
-from sales import permissions
 from sales.desk import journal
 from sales.desk.page import desk_page, frame
 from sales.models import Sale
@@ -29,7 +28,7 @@ ENTRIES = 200
 log = logging.getLogger(__name__)
 
 
-@desk_page(permissions.VIEW)
+@desk_page("desk:report")
 def report(request: HttpRequest, sale: Sale) -> HttpResponseBase:
     """The page; with `format=json` the figures, with `download=html` the file. `fresh` counts again."""
     is_json, is_file = request.GET.get("format") == "json", request.GET.get("download") == "html"

@@ -47,8 +47,8 @@ FORGOTTEN = (
     "Nothing has been done now. Search, or paste the list, again: what is done already is left out by itself."
 )
 HALF_WAY = (
-    "The ledger can't be asked right now, so we don't know how many of these orders are done. Going on "
-    "is safe: load this page again in a moment."
+    "The ledger can't be asked right now, so we don't know how many of these orders are done. Nothing is done "
+    "twice, so going on is safe: load this page again in a moment."
 )
 
 

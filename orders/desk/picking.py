@@ -117,8 +117,9 @@ class _Found:
         self._records[kind, value][record.order.id] = record
 
     def of(self, reading: Reading) -> list[OrderRecord]:
-        """A shopper's include those that were given up: whoever bought here once may be meant."""
-        return list(self._records.get((reading.kind, reading.value), {}).values())
+        """Oldest first. A shopper's include those that were given up: whoever bought here once may be meant."""
+        found = self._records.get((reading.kind, reading.value), {}).values()
+        return sorted(found, key=lambda record: (record.order.reserved_at, record.units))
 
 
 def _meant(

@@ -43,7 +43,7 @@ def report(request: HttpRequest, sale: Sale) -> HttpResponseBase:
     if found is None:
         return _json("NEVER_PUBLISHED", 404) if is_json else _page(request, sale, None, "unpublished")
     if is_json:
-        return JsonResponse(as_json(found))
+        return JsonResponse(as_json(found, journal.entries(sale, limit=ENTRIES)))
     return _file(request, sale, found) if is_file else _page(request, sale, found, "counted")
 
 

@@ -223,7 +223,7 @@ async def test_a_list_may_hold_ids_links_units_and_names(mia: Client, on_sale: O
     _, found = await picked(mia, data | {"numbers": "shopper"})
     assert found == expected - {by_unit.id} | {member.id}
     text, found = await picked(mia, data)
-    assert found == expected - {by_unit.id} and "say what a line that is only a number means" in text
+    assert found == expected - {by_unit.id} and "say whether numbers are units or names" in text
     text, found = await picked(mia, data | {"sale": ""})
     assert found == {by_id.id, by_link.id, elsewhere.id}
     assert "Choose the sale: names and unit numbers count within one sale." in text
@@ -261,6 +261,14 @@ async def test_a_bare_number_means_what_was_said_it_means(mia: Client, on_sale: 
         {anna.id},
         {other.id},
     ]
+
+
+async def test_two_readings_that_find_the_same_order_are_one(mia: Client, on_sale: OnSale) -> None:
+    sale = await on_sale()
+    order = await bought(sale, shopper("No. 1"))
+    for numbers in ("", "unit", "shopper"):
+        _, found = await picked(mia, {"pasted": "No. 1", "sale": sale.pk, "numbers": numbers})
+        assert found == {order.id}
 
 
 async def test_other_names_that_can_be_read_as_something_else_are_left_out(mia: Client, on_sale: OnSale) -> None:

@@ -22,6 +22,7 @@ from flashdrop.cluster.proxy_files import SHIPPED
 from flashdrop.embedded.process import free_port
 from flashdrop.headers import SECURITY_HEADERS, client_address
 from flashdrop.languages import COOKIE
+from flashdrop.large_forms import LARGEST
 from flashdrop.tests.behind_nginx import (
     Asked,
     Front,
@@ -283,6 +284,14 @@ async def test_a_body_far_too_large_is_refused_before_it_travels(behind: Behind,
         assert found.json()["code"] == "PAYLOAD_TOO_LARGE"
     assert passed.status_code == 200
     assert [len(asked.body) for asked in process.asked] == [20_000]
+
+
+async def test_the_back_offices_largest_form_passes(behind: Behind) -> None:
+    nginx, process = behind
+    async with nginx.client() as client:
+        assert (await client.post("/admin/desk/orders/many/", content=b"x" * LARGEST)).status_code == 200
+        refused = await client.post("/admin/desk/orders/many/", content=b"x" * 2 * LARGEST)
+    assert (refused.status_code, [len(asked.body) for asked in process.asked]) == (413, [LARGEST])
 
 
 async def test_what_is_for_operators_is_not_there_for_others(behind: Behind) -> None:
@@ -583,9 +592,9 @@ async def test_single_sign_on_stands_in_front_of_the_admin_and_of_nothing_else(t
                 assert (await client.get("/oauth2/start?rd=/admin/")).text == "the provider's page"
                 assert (await client.get("/oauth2/auth")).status_code == 404
                 assert [asked.target for asked in process.asked] == []
-                admitted = await client.post("/admin/sales/", content=b"x" * 100_000, headers=signed_on)
+                admitted = await client.post("/admin/sales/", content=b"x" * LARGEST, headers=signed_on)
                 assert admitted.headers["Set-Cookie"] == "signed-on=yes"
-                assert len(process.asked[0].body) == 100_000
+                assert len(process.asked[0].body) == LARGEST
                 asked = [one for one in sign_on.asked if one.target == "/oauth2/auth"]
                 assert not any(one.body for one in asked)
                 assert (await client.get("/")).status_code == 200

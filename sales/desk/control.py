@@ -13,7 +13,6 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.safestring import SafeString
 
-from sales import permissions
 from sales.backoffice import LedgerAway
 from sales.desk import advice, consequences, controls, journal, local_time, standing, states
 from sales.desk.controls import Action, AlreadySo, Ask, Refused
@@ -82,7 +81,7 @@ class AskForm(forms.Form):
         return " ".join(str(text) for errors in self.errors.values() for text in errors)
 
 
-@desk_page(permissions.CONTROL, "GET", "POST")
+@desk_page("desk:control", "GET", "POST")
 def control(request: HttpRequest, sale: Sale) -> HttpResponse:
     """The page; with `?do=` the confirmation of one control; by POST, doing it."""
     if request.method == "POST":

@@ -141,10 +141,7 @@ def render(settings: SaleSettings, scene: Scene, viewer: Viewer, language: str) 
     Its clock stands still at the scene's moment, and every control in it is disabled.
     """
     sale = _as_published(settings)
-    try:
-        at = scene.at(settings)
-    except OverflowError:  # at the end of the calendar there is no hour after, nor one before its beginning
-        at = settings.closes_at if scene.phase is Phase.ENDED else settings.opens_at
+    at = scene.at(sale)
     showing = Showing(sale, scene.phase, sale.stock, scene.left(sale.stock), at)
     face = showing.face(language)
     context = {

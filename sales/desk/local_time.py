@@ -107,7 +107,7 @@ def instant(wall: datetime, zone: str) -> datetime:
         raise BadTime("That date is out of range.") from error
     if earlier == later:
         return earlier
-    day = f"{wall.day} {wall:%B %Y}"
+    day = f"{wall.day} {wall:%B} {wall.year}"
     if earlier.astimezone(tz).replace(tzinfo=None) != wall:  # a gap: then fold=0 is the later reading
         raise BadTime(
             f"{wall:%H:%M} does not exist in {_place(zone)} on {day}: the clocks skip it. "

@@ -97,7 +97,7 @@ async def test_each_scenario_passes_against_a_healthy_shop(
     names = list(SCENARIOS)
     sales = {}
     for name in names:
-        opens_in = {"opening": 14, "mixed": 9}.get(name, -60)
+        opens_in = {"opening": 20, "mixed": 9}.get(name, -60)
         settings = settings_of(stock=40, opens_at=now + timedelta(seconds=opens_in), closes_at=now + timedelta(hours=1))
         sales[name] = await publish(settings)
     await follows(shop, sales[names[-1]])

@@ -72,6 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_reading = self._in_head = False
         self._is_handshake = self._ignores_offer = False
         self._request_bytes = 0
+        self._reading_for: Any = None
         self._due = self._unread_until = NEVER
         self._watch: asyncio.TimerHandle | None = None
 
@@ -91,6 +92,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
+        self._reading_for = None
         self._is_reading = self._in_head = True
         self._request_bytes = 0
 
@@ -107,8 +109,9 @@ class BoundedProtocol(HttpToolsProtocol):
         return self._is_handshake
 
     def drop_what_follows(self) -> None:
-        """From here on no header counts any more."""
+        """From here on no header counts any more; what comes is the body for the newest cycle."""
         self.headers = _NOWHERE
+        self._reading_for = self.cycle
 
     def end_request(self) -> bool:
         """Whether it is complete; false for one that is to be read anew."""
@@ -219,17 +222,15 @@ class BoundedProtocol(HttpToolsProtocol):
         headers += [(b"content-length", b"%d" % len(reason)), (b"connection", b"close")]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         self._refusal = b"%b%b\r\n%b" % (STATUS_LINE[status], lines, reason.encode())
-        cycle = self.cycle
-        if self._is_reading and not self._in_head and cycle is not None and not cycle.response_complete:
-            # Its own body is what fails: nobody is going to answer it.
+        cycle = self._reading_for if self._is_reading else None
+        if cycle is not None:  # its own body is what fails: nobody is going to answer it
             if self.pipeline and self.pipeline[0][0] is cycle:
                 self.pipeline.popleft()
                 return
             cycle.disconnected = True
             cycle.message_event.set()
-            if getattr(cycle, "response_started", False):
-                self.transport.close()
-                return
+            if cycle.response_complete or getattr(cycle, "response_started", False):
+                self._refusal = b""  # answered before the body had come: a second answer would be for nothing
         elif self.is_busy:
             return
         self.end_with_refusal()

@@ -415,6 +415,15 @@ async def test_a_body_that_breaks_is_answered_400(served: Served) -> None:
     await wait_until(lambda: not served.server.server_state.tasks)
 
 
+async def test_a_body_that_breaks_behind_its_answer_gets_no_second_one(served: Served) -> None:
+    chunked = request("POST", "/api/orders", JSON | {"Transfer-Encoding": "chunked"})
+    async with served.line() as line:
+        line.write(chunked.replace(b"Content-Length: 0\r\n", b"") + b"5000\r\n" + b"x" * 0x5000 + b"\r\n")
+        assert (await line.answer("POST")).status == 413
+        line.write(b"zz\r\n" + get("/healthz"))
+        assert await line.end() == b""
+
+
 async def test_a_refusal_is_read_by_who_still_sends(served: Served) -> None:
     """Closed at once, the kernel would reset the connection: behind a proxy that is a peer that failed."""
     async with served.line() as line:

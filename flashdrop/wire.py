@@ -109,6 +109,7 @@ class WireProtocol(BoundedProtocol):
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
+        self._idle_bytes = 0
         if self._route is None:
             super().on_body(body)
         else:

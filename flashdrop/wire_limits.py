@@ -71,7 +71,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refusal: bytes | None = None
         self._is_reading = self._in_head = False
         self._is_handshake = self._ignores_offer = False
-        self._request_bytes = 0
+        self._request_bytes = self._idle_bytes = 0
         self._reading_for: Any = None
         self._due = self._unread_until = NEVER
         self._watch: asyncio.TimerHandle | None = None
@@ -94,7 +94,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.headers = []
         self._reading_for = None
         self._is_reading = self._in_head = True
-        self._request_bytes = 0
+        self._request_bytes = self._idle_bytes = 0
 
     def head_is_read(self) -> bool:
         """Whether the request may be judged; one that offers another protocol is first read anew without the offer."""
@@ -183,6 +183,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _parse(self, piece: bytes) -> bytes:
         """What is left of it, and is to be parsed next."""
+        self._idle_bytes += len(piece)  # until `on_body` sees something of the body
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as offer:
@@ -202,7 +203,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return b""
         if self._is_reading:
             self._request_bytes += len(piece)
-            if self._in_head and self._request_bytes > MAX_HEAD_BYTES:
+            if self._idle_bytes > MAX_HEAD_BYTES:  # a head, trailers, a chunk's extensions: the parser keeps these
                 self.refuse(431, "The headers are too large.")
             elif self._request_bytes > MAX_REQUEST_BYTES:
                 self.refuse(413, "The request is too large.")
@@ -240,7 +241,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._refusal is None or self.transport.is_closing():
             return
         said, self._refusal = self._refusal, None
-        self._stop_watching()
+        self._due = NEVER  # who does not read stays watched
         self.flow.holds = False
         self.flow.resume_reading()
         farewell(self.transport, said, self.loop)

@@ -357,13 +357,13 @@ TOO_MUCH: dict[str, tuple[bytes, bytes, int]] = {
         request("POST", "/api/orders", {"Transfer-Encoding": "chunked"}).replace(b"Content-Length: 0\r\n", b"")
         + b"0\r\nX-Long: ",
         b"x" * 50_000,
-        413,
+        431,
     ),
     "a chunk's extensions": (
         request("POST", "/api/orders", {"Transfer-Encoding": "chunked"}).replace(b"Content-Length: 0\r\n", b"")
         + b"1;x=",
         b"x" * 1000,
-        413,
+        431,
     ),
 }
 

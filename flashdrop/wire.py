@@ -97,7 +97,7 @@ class WireProtocol(BoundedProtocol):
             self._body = []
             if not self._route.is_at_once:
                 # Busy from now on: at shutdown the rest of the body is waited for.
-                self._busy_with = self.cycle = HotCycle()  # type: ignore[assignment]
+                self._busy_with = self.cycle = self._reading_for = HotCycle()  # type: ignore[assignment]
             return
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
@@ -109,6 +109,7 @@ class WireProtocol(BoundedProtocol):
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
+        self._idle_bytes = 0
         if self._route is None:
             super().on_body(body)
         else:

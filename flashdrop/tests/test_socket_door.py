@@ -10,9 +10,11 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import uvicorn
 from channels.testing import WebsocketCommunicator
 from prometheus_client import REGISTRY
 
@@ -226,6 +228,29 @@ async def test_a_viewer_that_says_a_little_is_ignored_as_ever(served: Served, sa
     assert answered
     assert await line.stays_open(0.1)
     line.reset()
+
+
+async def test_of_a_viewer_that_reads_nothing_nothing_stays(
+    sale: PublishedSale, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its buffers full, it answers no ping; closed politely, the connection would wait for it for ever."""
+    monkeypatch.setattr(uvicorn.Config, "load", with_quick_pings(uvicorn.Config.load))
+    async with serving() as served:
+        line = await dial(served.port, receive_buffer=4096)
+        assert await stays(line, f"/ws/sales/{sale.sku}/") == 101
+        connection = served.ends_of(line)
+        connection.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        connection.transport.write(b"\x8a\x7d" + b"x" * 125 + b"\x8a\x7d" * 200_000)  # what it does not read
+        await wait_until(lambda: connection not in served.connections)
+        line.reset()
+
+
+def with_quick_pings(load: Any) -> Any:
+    def loaded(self: uvicorn.Config) -> None:
+        self.ws_ping_interval = self.ws_ping_timeout = 0.2
+        load(self)
+
+    return loaded
 
 
 # The memory of a real process

@@ -24,6 +24,7 @@ from sales.gate import Load
 from sales.published import PublishedSale
 
 PROGRESS_EVERY = 10_000
+RENEW_SECONDS = stock.LEASE_SECONDS / 5
 log = logging.getLogger(__name__)
 
 
@@ -76,7 +77,7 @@ async def _rebuild(sale: PublishedSale, lease: Lock, on_progress: Callable[[int,
     highest = await ledger.highest_unit(raised.id)
     if highest > raised.stock:  # lowered while no gate could say what is held
         raised = await catalogue.raise_stock_to(raised, highest) or raised
-    read = 0
+    read, renewed_at = 0, started
 
     async def holdings() -> AsyncIterator[Holding]:
         nonlocal read
@@ -84,10 +85,15 @@ async def _rebuild(sale: PublishedSale, lease: Lock, on_progress: Callable[[int,
             read += 1
             yield holding
             if read % PROGRESS_EVERY == 0:
-                await lease.reacquire()
                 on_progress(read, total)
 
-    outcome = await stock.load(redis(), raised, holdings())
+    async def renew() -> None:
+        nonlocal renewed_at
+        if perf_counter() - renewed_at > RENEW_SECONDS:
+            await lease.reacquire()
+            renewed_at = perf_counter()
+
+    outcome = await stock.load(redis(), raised, holdings(), renew)
     on_progress(read, read)
     if outcome is Load.UNSETTLED:
         raise RebuildImpossible(f"sale {sale.sku}: reservations are still being confirmed")

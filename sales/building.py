@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from flashdrop.metrics import timed
 from flashdrop.redis_client import Gate
 from sales.keys import aside, sale_keys
 from sales.published import PublishedSale
 
+T = TypeVar("T")
 # Shopper id, order id, units and slots.
 Holding = tuple[str, str, tuple[int, ...], tuple[int, ...]]
 # In a shopper's record, the entry id of an order that is in the ledger already.
@@ -60,22 +62,17 @@ class Building:
         await self._client.hset(shoppers, mapping={shopper_id: ";".join(mine) for shopper_id, mine in records.items()})
         await self._client.expire(shoppers, ASIDE_SECONDS)
 
-    @timed("redis")
-    async def return_free_units(self) -> None:
-        """Note the units below the highest that nobody holds. Once all orders were added."""
-        _, returned = self.keys
-        gap: list[int] = []
-        for unit in self._taken.free():
-            gap.append(unit)
-            if len(gap) == AT_ONCE:
-                await self._return(returned, gap)
-                gap = []
-        if gap:
-            await self._return(returned, gap)
+    def gaps(self) -> AsyncIterator[list[int]]:
+        """The units below the highest that nobody holds, in parts. Once all orders were added."""
+        return parts_of(self._taken.free())
 
-    async def _return(self, returned: str, gap: list[int]) -> None:
+    @timed("redis")
+    async def return_units(self, gap: Sequence[int]) -> None:
+        """Note units that are free. Repeating it changes nothing."""
+        shoppers, returned = self.keys
         await self._client.zadd(returned, {str(unit): unit for unit in gap})
         await self._client.expire(returned, ASIDE_SECONDS)
+        await self._client.expire(shoppers, ASIDE_SECONDS)
 
 
 class Units:
@@ -106,10 +103,10 @@ class Units:
                         yield unit
 
 
-async def parts_of(held: Iterable[Holding] | AsyncIterable[Holding]) -> AsyncIterator[list[Holding]]:
-    """`held` in parts that fit into one command."""
-    part: list[Holding] = []
-    async for one in held if isinstance(held, AsyncIterable) else _each(held):
+async def parts_of(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[list[T]]:
+    """`items` in parts that fit into one command."""
+    part: list[T] = []
+    async for one in items if isinstance(items, AsyncIterable) else _each(items):
         part.append(one)
         if len(part) == AT_ONCE:
             yield part
@@ -118,8 +115,12 @@ async def parts_of(held: Iterable[Holding] | AsyncIterable[Holding]) -> AsyncIte
         yield part
 
 
-async def _each(held: Iterable[Holding]) -> AsyncIterator[Holding]:
-    for one in held:
+async def nothing_more() -> None:
+    """For whoever has nothing to do between two parts."""
+
+
+async def _each(items: Iterable[T]) -> AsyncIterator[T]:
+    for one in items:
         yield one
 
 

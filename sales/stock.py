@@ -7,7 +7,7 @@ asked; the outcome of a call that raised is unknown, and repeating it is safe.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -19,7 +19,7 @@ from flashdrop import redis_client
 from flashdrop.envelope import from_ms
 from flashdrop.metrics import timed
 from flashdrop.scripts import run_script
-from sales.building import SETTLED_ENTRY, Building, Holding, parts_of
+from sales.building import SETTLED_ENTRY, Building, Holding, nothing_more, parts_of
 from sales.gate import Answer, Held, Levels, Load, Publication, Quote, Reservation, Verdict, Wish
 from sales.keys import rebuilding_key, sale_keys, tried_key
 from sales.published import PublishedSale
@@ -206,7 +206,12 @@ async def pending_of(client: Redis, questions: Sequence[ShopperInSale]) -> list[
 
 
 @timed("redis")
-async def load(client: Redis, sale: PublishedSale, held: Iterable[Holding] | AsyncIterable[Holding]) -> Load:
+async def load(
+    client: Redis,
+    sale: PublishedSale,
+    held: Iterable[Holding] | AsyncIterable[Holding],
+    after_each_part: Callable[[], Awaitable[object]] = nothing_more,
+) -> Load:
     """Put a gate in force that holds exactly `held`: shopper id, order id, units and slots of each order.
 
     Built aside as `held` is read, and swapped in one step, over a gate that was fenced and whose log is settled.
@@ -217,7 +222,10 @@ async def load(client: Redis, sale: PublishedSale, held: Iterable[Holding] | Asy
     await building.begin()
     async for part in parts_of(held):
         await building.add(part)
-    await building.return_free_units()
+        await after_each_part()
+    async for gap in building.gaps():
+        await building.return_units(gap)
+        await after_each_part()
     args = [sale.epoch, building.highest + 1, building.issued, sale.version, *sale.gate_args(), run_id]
     return Load(await run_script(client, "load", [*sale_keys(sale.id), *building.keys], args))
 

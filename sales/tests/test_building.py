@@ -71,6 +71,21 @@ async def test_a_build_that_breaks_off_leaves_nothing_in_force_and_goes_away(gat
     assert await gate.ttl(sale_keys(sale.id).shoppers) == -1
 
 
+async def test_whoever_builds_is_heard_of_after_each_part_of_the_gaps_too(gate: Gate) -> None:
+    """So that nobody takes a long rebuild for dead and begins another."""
+    sale, heard = replace(sale_of(stock=5000), epoch=2), 0
+
+    async def hear() -> None:
+        nonlocal heard
+        heard += 1
+
+    assert await stock.load(gate, sale, [("s", "o", (2501,), (1,))], hear) is Load.IN_FORCE
+    assert heard == 1 + 3
+    (answer,) = await stock.reserve(gate, sale.id, 2, [wish("first")])
+    assert answer.reservation is not None
+    assert answer.reservation.units == (1,)
+
+
 async def test_what_is_held_in_memory_hardly_grows_with_the_orders(gate: Gate) -> None:
     async def peak(orders: int) -> int:
         def held() -> Iterator[Holding]:

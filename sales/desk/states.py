@@ -32,7 +32,9 @@ class State(NamedTuple):
 
 
 def state_of(sale: Sale, now: datetime, levels: Levels | None = None) -> State:
-    """The state of the row; without `levels` nobody knows whether it is sold out."""
+    """The state of the row; without `levels` nobody knows whether it is sold out, or stopped by a brake."""
+    if levels is not None and levels.brake is not None and sale.published and now < sale.closes_at:
+        return State("paused", "paused", "by the emergency brake")
     if sale.needs_publishing:
         return State("waiting", "waiting to be published", "shoppers see it as it was")
     if not sale.published:

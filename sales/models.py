@@ -110,6 +110,7 @@ class Sale(models.Model):
         max_length=40,
         blank=True,
         default="",
+        db_default="",
         editable=False,
         help_text="The newest brake that these settings know of: it is part of `paused`, or was released.",
     )

@@ -136,7 +136,7 @@ async def test_a_process_that_has_seen_one_pulls_it_again_where_it_is_lost(publi
     assert (await hold()).brake == pulled.brake
     await redis().delete(*sale_keys(sale.id))
     assert (await hold()).brake == pulled.brake
-    await publishing.publish(settings_of(id=sale.id, sku=sale.sku), pulled.brake.name)
+    await publishing.publish(settings_of(id=sale.id, sku=sale.sku), knows_brake=pulled.brake.name)
     await redis().hdel(sale_keys(sale.id).sale, "brake")
     assert (await hold()).brake is None
 
@@ -155,7 +155,7 @@ async def test_the_ledger_has_it_at_once(publish: Publish) -> None:
     found = await catalogue.get(sale.id)
     assert found is not None
     assert (pulled.is_noted, found.brake) == (True, pulled.brake)
-    published = await publishing.publish(settings_of(id=sale.id, sku=sale.sku), pulled.brake.name)
+    published = await publishing.publish(settings_of(id=sale.id, sku=sale.sku), knows_brake=pulled.brake.name)
     assert published.sale.brake is None
     await catalogue.note_brake(sale.id, pulled.brake)  # by somebody who is late
     assert (await catalogue.get(sale.id) or found).brake is None

@@ -173,7 +173,7 @@ class SaleAdmin(SaleColumns):
             ChangedMeanwhile: somebody has saved it since the form was judged.
             IntegrityError: somebody has just added a sale under the same SKU.
         """
-        begins_pause = change and obj.paused and not form.before.paused
+        begins_pause = change and obj.version and obj.paused and not form.before.paused
         pulled = braking.pull(obj, request.user.get_username()) if begins_pause else None
         with backoffice.unchanged(obj.pk, form.before) if change else transaction.atomic() as is_unchanged:
             if change and not is_unchanged:

@@ -33,6 +33,19 @@ def pull(sale: Sale, by: str) -> Pulled | None:
         return None
 
 
+def is_stopped(sale: Sale) -> bool | None:
+    """Whether the gate refuses everybody now; None when it can't be asked."""
+
+    async def ask() -> bool:
+        _, (levels,) = await stock.levels(redis(), [sale.pk])
+        return levels.is_stopped
+
+    try:
+        return loops.run(ask)
+    except RedisError:
+        return None
+
+
 def standing(sale: Sale) -> Brake | None:
     """The brake that holds the sale, by the gate, else as it was noted in the ledger; None when neither has one."""
 

@@ -99,7 +99,7 @@ def needs_reason(sale: Sale, ask: Ask) -> bool:
 def plan(sale: Sale, ask: Ask, now: datetime, taken: Taken, *, is_stopped: bool | None = None) -> dict[str, Any]:
     """The settings that `ask` changes, with their new values. `taken` is asked only when the stock goes down.
 
-    `is_stopped` is whether the gate refuses everybody, whatever was saved here; None when it can't be asked.
+    `is_stopped` is whether the gate refuses everybody, whatever was saved here; None when that isn't known.
 
     Raises:
         Refused: it can't be done to this sale now.
@@ -124,7 +124,7 @@ def plan(sale: Sale, ask: Ask, now: datetime, taken: Taken, *, is_stopped: bool 
         raise Refused(_somebody_was_quicker(sale))
     if action in (Action.PAUSE, Action.RESUME):
         wanted = action is Action.PAUSE
-        if sale.paused == wanted and is_stopped in (wanted, None):
+        if sale.paused is wanted and is_stopped is wanted:
             raise AlreadySo("The sale is paused already." if wanted else "The sale is not paused.")
         return {"paused": wanted}
     if action is Action.CLOSE:
@@ -149,7 +149,7 @@ def carry_out(sale: Sale, ask: Ask, user: AbstractBaseUser | AnonymousUser, now:
     if ask.action is Action.PAUSE:
         if journal.was_noted(sale, ask.token):
             raise AlreadySo(TWICE)
-        plan(sale, ask, now, lambda: 0, is_stopped=False)
+        plan(sale, ask, now, lambda: 0, is_stopped=braking.is_stopped(sale))
         pulled = braking.pull(sale, user.get_username())
         brake = pulled.brake if pulled else None
     elif ask.action is Action.RESUME:

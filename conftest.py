@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
 import signal
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -22,6 +24,7 @@ import django
 import httpx
 import pytest
 from pymongo import MongoClient
+from redis import Redis
 
 from flashdrop.embedded.mongo_server import start_mongo
 from flashdrop.embedded.postgres_server import OWNER as POSTGRES_OWNER
@@ -64,6 +67,7 @@ from orders import indexes  # noqa: E402
 from orders.identity import COOKIE, Shopper, cookie_value, sign_in  # noqa: E402
 from sales import publishing  # noqa: E402
 from sales.board import board  # noqa: E402
+from sales.keys import PUBLISHED_SALES  # noqa: E402
 from sales.models import new_sale_id  # noqa: E402
 from sales.published import PublishedSale, SaleSettings  # noqa: E402
 
@@ -132,8 +136,18 @@ def empty_shelves(stores: Stores) -> Iterator[None]:
     over from other modules that would be most of what the machine does, and a real shop would be late for it.
     """
     yield
+    # They are gone on purpose: neither the back office of the real processes nor the gate must miss them. A worker may
+    # have read them a moment ago.
+    database = sqlite3.connect(FOLDER / "db.sqlite3", timeout=20)
+    with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(database), database:
+        database.execute("UPDATE sales_sale SET published = 0")
     with MongoClient[dict[str, Any]](os.environ["MONGODB_URL"]) as client:
         client.get_default_database()["sales"].delete_many({})
+        client.get_default_database()["state"].delete_many({})
+    with contextlib.closing(Redis(port=VALKEY_PORT)) as gate:
+        gate.delete(PUBLISHED_SALES)
+        time.sleep(0.1)
+        gate.delete(PUBLISHED_SALES)
 
 
 @pytest.fixture(scope="session", autouse=True)

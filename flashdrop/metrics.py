@@ -60,8 +60,14 @@ STORE_SECONDS = Histogram(
 )
 STORE_UP = Gauge(
     "flashdrop_store_up",
-    "Whether a store answers the board.",
+    "Whether a store answers the board, and Redis takes its writes.",
     ["store"],
+    multiprocess_mode="livemin",
+)
+LEDGER_SOUND = Gauge(
+    "flashdrop_ledger_sound",
+    "Whether the ledger has what it must have: its unique indexes, and every sale that was published.",
+    ["check"],
     multiprocess_mode="livemin",
 )
 SOCKETS = Counter("flashdrop_websockets_total", "Websockets, by what became of them.", ["event"])

@@ -60,6 +60,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
+    "sales.desk.away.DatabaseAway",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
 

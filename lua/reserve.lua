@@ -1,3 +1,4 @@
+#!lua
 -- reserve: decide a batch of purchases, in arrival order, in one atomic step.
 -- Closes the race between "is a unit free, is this shopper below the limit" and "take it": no other
 -- command runs in between, and the write-ahead entry is written in the same step as the unit is taken.
@@ -23,7 +24,7 @@
 --   {9 OUT_OF_STOCK, held, units left}
 --   {10 PRICE_CHANGED, held, price minor, currency}    else it would have been granted, at this price
 -- ERRORS
---   none of its own
+--   OOM before anything is done, when the server's memory is full
 
 local GRANTED, KNOWN, NOT_READY, UNPUBLISHED, NOT_STARTED = 0, 1, 2, 3, 4
 local ENDED, PAUSED, GUESTS_REFUSED, LIMIT_EXCEEDED, OUT_OF_STOCK, PRICE_CHANGED = 5, 6, 7, 8, 9, 10
@@ -32,7 +33,7 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local at = string.format('%.0f', now)
 local sale = redis.call('HMGET', KEYS[1], 'epoch', 'version', 'published', 'opens', 'closes', 'paused',
-  'guests', 'limit', 'stock', 'next', 'issued', 'price', 'currency')
+  'guests', 'limit', 'stock', 'next', 'issued', 'price', 'currency', 'brake')
 local version, stock = tonumber(sale[2] or 0), tonumber(sale[9] or 0)
 local limit = tonumber(sale[8] or 0)
 local next_unit, issued = tonumber(sale[10] or 1), tonumber(sale[11] or 0)
@@ -44,7 +45,7 @@ if sale[1] ~= ARGV[1] then closed = NOT_READY
 elseif sale[3] ~= '1' then closed = UNPUBLISHED
 elseif now < tonumber(sale[4]) then closed = NOT_STARTED
 elseif now >= tonumber(sale[5]) then closed = ENDED
-elseif sale[6] == '1' then closed = PAUSED end
+elseif sale[6] == '1' or sale[14] then closed = PAUSED end
 
 local function take_units(quantity)
   local units = {}

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- retire: let go of the gate of a sale that is long over and settled.
 -- Closes the race with a publication, a rebuild or a reservation that came after the sale was archived: a gate of
 -- another epoch, of a newer version, or with anything in its log is left alone. Leaves a floor behind for a while, as

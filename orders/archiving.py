@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from flashdrop.redis_client import redis
 from orders import ledger, ledger_desk
-from sales import catalogue, stock
+from sales import catalogue, register, stock
 from sales.gate import Levels
 from sales.published import PublishedSale
 
@@ -50,6 +50,7 @@ class Archivist:
             self._has_looked_again = True
         for sale in await catalogue.archived_at_gate(datetime.now(UTC) - LET_GO_AFTER, AT_ONCE):
             if await stock.retire(redis(), sale):
+                await register.forget(redis(), sale.id)
                 await catalogue.gone_from_gate(sale)
             else:
                 # Something was reserved or published since; the mark comes off, and it is tended like any other.

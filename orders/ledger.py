@@ -61,6 +61,11 @@ async def indexes() -> list[Document]:
     return [dict(index) async for index in await orders_collection().list_indexes()]
 
 
+async def holds_orders() -> bool:
+    """Whether there is any order, of whatever sale."""
+    return await orders_collection().find_one({}, {"_id": 1}) is not None
+
+
 async def try_reading_and_writing() -> None:
     """Do what an order needs of the ledger, on an order that does not exist, so that nothing is left behind.
 

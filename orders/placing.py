@@ -147,7 +147,7 @@ async def _place(
     shopper: Shopper, sku: str, quantity: int, key: str | None, *, attempt: str | None, shown: Shown
 ) -> Placement:
     found = await current_board()
-    if not await indexes_ready():
+    if not await indexes_ready() or found.doubts:
         return _REFUSED[Refusal.NOT_READY]
     sale = found.sale_named.get(sku)
     if sale is None:

@@ -17,6 +17,7 @@ from redis.asyncio.lock import Lock
 from flashdrop import metrics
 from flashdrop.redis_client import RedisError, redis
 from orders import ledger
+from orders.indexes import unguarded
 from orders.recovery import finish_pending
 from sales import catalogue, stock
 from sales.building import Holding
@@ -48,9 +49,13 @@ async def rebuild(sale: PublishedSale, on_progress: Callable[[int, int], None] =
     `on_progress` hears how many orders were read, of how many, every `PROGRESS_EVERY` orders and at the end.
 
     Raises:
-        RebuildImpossible: somebody else is at it, or the log holds reservations whose outcome is unknown.
+        RebuildImpossible: somebody else is at it, the log holds reservations whose outcome is unknown, or the ledger
+            lacks a unique index: what it holds can't be relied on, and what the log holds must not be written.
         pymongo.errors.PyMongoError, redis.exceptions.RedisError: a store is away; the gate stays stopped.
     """
+    problem = await unguarded()
+    if problem is not None:
+        raise RebuildImpossible(f"sale {sale.sku}: {problem}")
     lease = stock.rebuild_lease(redis(), sale.id)
     if not await lease.acquire():
         raise RebuildImpossible(f"sale {sale.sku}: somebody else is rebuilding it")

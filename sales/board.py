@@ -14,16 +14,19 @@ import logging
 import time
 from datetime import UTC, datetime, timedelta
 
+from flashdrop import siblings
 from flashdrop.loops import PerLoop
 from flashdrop.mongo_client import PyMongoError, mongo, within
 from flashdrop.prepared import Prepared
 from flashdrop.redis_client import RedisError, redis
 from flashdrop.supervised import Loop
 from sales import catalogue, featuring, stock
+from sales.brakes import Memory
+from sales.doubts import Doubts
 from sales.gate import Levels
 from sales.hub import hub
 from sales.published import PublishedSale
-from sales.showing import Showing, render_products
+from sales.showing import Phase, Showing, render_products
 
 REFRESH_SECONDS = 0.2
 SETTINGS_SECONDS = 1.0
@@ -67,6 +70,11 @@ class Board:
         self._levels: dict[str, Levels] = {}
         self._all_levels_at = float("-inf")
         self._lively_until: dict[str, float] = {}
+        self._brakes = Memory()
+        self.doubts = Doubts()
+        """While there is any, nothing is sold and every sale is shown as not ready."""
+        self.shown_sum = siblings.sum_of([])
+        """What is on show, as other processes compare it with theirs."""
         self._clock_offset = timedelta()
         # The front page's sale stays the same until the board changes or the clock reaches the next edge.
         self._featured: Showing | None = None
@@ -87,12 +95,17 @@ class Board:
     @property
     def knows_every_sale(self) -> bool:
         """Whether a sale that neither the board nor the archive has doesn't exist."""
-        return self.hears_ledger and time.monotonic() >= self.behind_until
+        return self.hears_ledger and not self.doubts and time.monotonic() >= self.behind_until
 
     @property
     def age_seconds(self) -> float:
         """Since the gate last answered."""
         return time.monotonic() - self._levels_at
+
+    @property
+    def unloaded(self) -> list[str]:
+        """The skus of what is on show and can't be sold."""
+        return [sku for sku, showing in self.by_sku.items() if showing.phase is Phase.NOT_READY]
 
     def now(self) -> datetime:
         """The gate's clock."""
@@ -146,9 +159,10 @@ class Board:
         if time.monotonic() - self._settings_at >= SETTINGS_SECONDS:
             await self._refresh_settings()
         await self._ask_levels()
+        await self.doubts.probe([sale.id for sale in self.sales.values() if sale.published])
         if any(sale.version < self._levels[i].version for i, sale in self.sales.items() if i in self._levels):
             await self._refresh_settings()
-        self._show(self._levels)
+        self._show({} if self.doubts else self._levels)
 
     async def _round(self) -> None:
         self._begun += 1
@@ -180,7 +194,10 @@ class Board:
 
     async def _refresh_settings(self) -> None:
         try:
+            # Read first: what is entered there is in the ledger already.
+            await self.doubts.read_register()
             sales, self.unreadable = await within(STALE_SECONDS, catalogue.shelf())
+            await within(STALE_SECONDS, self.doubts.compare(sales))
         except (PyMongoError, TimeoutError) as error:
             log.warning("the ledger's settings can't be read: %s", error)
             # Once in a while, not at every refresh: the gate's levels must not wait for it.
@@ -209,11 +226,18 @@ class Board:
         self._clock_offset = now - datetime.now(UTC)
         self._levels_at = time.monotonic()
         found = dict(zip(ids, answered, strict=True))
+        await self._hold_brakes(found)
         if asks_all:
             self._all_levels_at = self._levels_at
             self._levels = found
         else:
             self._levels |= found
+
+    async def _hold_brakes(self, levels: dict[str, Levels]) -> None:
+        try:
+            await self._brakes.hold(levels, self.sales)
+        except RedisError as error:
+            log.warning("a brake can't be pulled again: %s", error)
 
     def _is_lively(self, sale_id: str) -> bool:
         return self._lively_until.get(sale_id, 0.0) > time.monotonic() or hub().has_viewers(sale_id)
@@ -245,6 +269,8 @@ class Board:
             self.by_sku = shown
             self.products = render_products(list(shown.values()))
         self.is_known = self._was_read
+        self.shown_sum = siblings.sum_of(showing.sale.id for showing in shown.values())
+        siblings.siblings.write(self.shown_sum, self.is_known and not self.doubts and not self.unloaded)
         # Last: whatever fails while rendering, the requests that come now are answered by the new state.
         for showing in news:
             if hub().has_viewers(showing.sale.id):

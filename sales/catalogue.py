@@ -10,6 +10,7 @@ Versions of the shop run side by side over it during an update. What a document 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection as Ids
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -20,6 +21,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from flashdrop.metrics import timed
 from flashdrop.mongo_client import Collection, Document, collection
+from sales.gate import Brake
 from sales.published import PublishedSale, SaleSettings, read_fields
 
 FIRST_EPOCH = 1
@@ -60,6 +62,10 @@ class Overtaken(Exception):
         self.saved = saved
 
 
+class Vanished(PyMongoError):
+    """The ledger doesn't have a sale that it had."""
+
+
 def _sales() -> Collection:
     return collection("sales")
 
@@ -75,25 +81,43 @@ async def indexes() -> list[Document]:
 
 
 @timed("mongodb")
-async def save(settings: SaleSettings, rehearsal_of: str | None = None, saved: int | None = None) -> PublishedSale:
+async def save(
+    settings: SaleSettings,
+    rehearsal_of: str | None = None,
+    saved: int | None = None,
+    *,
+    knows_brake: str = "",
+    must_exist: bool = False,
+) -> PublishedSale:
     """Store `settings` under a new version. Version 1 means that nothing of this sale was there before; an archived
     sale is in use again, and its gate is to be rebuilt.
 
     `rehearsal_of` marks a new one as the rehearsal of that sale; the mark stays for good. `saved` orders what several
     processes publish: settings of a lower number are refused after those of a higher one, in the same step.
+    `knows_brake` names the newest brake that they know of. With `must_exist` a sale that was published before is not
+    made up anew: a ledger without it has lost it, and perhaps its orders.
 
     Raises:
         Overtaken: by its `saved`.
+        Vanished: with `must_exist`, it isn't there.
         pymongo.errors.DuplicateKeyError: another sale has this sku.
     """
-    values = asdict(settings)
+    values = asdict(settings) | {"knows_brake": knows_brake}
     sale_id = values.pop("id")
     wanted: Document = {"_id": sale_id}
     if saved is not None:
         values["saved"] = saved
         wanted["$or"] = [{"saved": {"$exists": False}}, {"saved": {"$lte": saved}}]
+    if must_exist:
+        found = await _save(wanted, values, settings, None, upsert=False)
+        if found is not None:
+            return found
+        there = await _sales().find_one({"_id": sale_id}, {"saved": 1})
+        if there is None:
+            raise Vanished(f"the ledger has lost the sale {settings.sku}, which was published before")
+        raise Overtaken(there.get("saved", 0))
     try:
-        return await _save(wanted, values, settings, rehearsal_of)
+        return await _inserted(wanted, values, settings, rehearsal_of)
     except DuplicateKeyError as error:
         there = await _sales().find_one({"_id": sale_id}, {"saved": 1})
         if saved is None or there is None:
@@ -101,10 +125,20 @@ async def save(settings: SaleSettings, rehearsal_of: str | None = None, saved: i
         if there.get("saved", 0) > saved:
             raise Overtaken(there["saved"]) from error
         # Another process has just inserted it; or its sku is another sale's, which the second try says again.
-        return await _save(wanted, values, settings, rehearsal_of)
+        return await _inserted(wanted, values, settings, rehearsal_of)
 
 
-async def _save(wanted: Document, values: Document, settings: SaleSettings, rehearsal_of: str | None) -> PublishedSale:
+async def _inserted(
+    wanted: Document, values: Document, settings: SaleSettings, rehearsal_of: str | None
+) -> PublishedSale:
+    found = await _save(wanted, values, settings, rehearsal_of, upsert=True)
+    assert found is not None  # an upsert always leaves one
+    return found
+
+
+async def _save(
+    wanted: Document, values: Document, settings: SaleSettings, rehearsal_of: str | None, *, upsert: bool
+) -> PublishedSale | None:
     document = await _sales().find_one_and_update(
         wanted,
         {
@@ -118,11 +152,10 @@ async def _save(wanted: Document, values: Document, settings: SaleSettings, rehe
                 **({MARK: rehearsal_of} if rehearsal_of is not None else {}),
             },
         },
-        upsert=True,
+        upsert=upsert,
         return_document=ReturnDocument.AFTER,
     )
-    assert document is not None  # an upsert always leaves one
-    return _from_document(document)
+    return _from_document(document) if document is not None else None
 
 
 @timed("mongodb")
@@ -158,6 +191,13 @@ async def shelf() -> Shelf:
             log.error("%s", error)
             unreadable += 1
     return Shelf(sales, unreadable)
+
+
+@timed("mongodb")
+async def published() -> dict[str, str]:
+    """The sales that shoppers must see: sale id to sku."""
+    found = _sales().find({MARK: {"$exists": False}, "published": True, **IN_USE}, {"sku": 1})
+    return {document["_id"]: document["sku"] async for document in found}
 
 
 @timed("mongodb")
@@ -202,6 +242,27 @@ async def raise_epoch(sale_id: str) -> PublishedSale | None:
         {"_id": sale_id}, {"$inc": {"epoch": 1}, **BACK_IN_USE}, return_document=ReturnDocument.AFTER
     )
     return _from_document(document) if document else None
+
+
+@timed("mongodb")
+async def note_brake(sale_id: str, brake: Brake) -> None:
+    """Note a brake that was pulled at the gate, so that a rebuild of a gate that has lost it puts it back."""
+    await _sales().update_one(
+        {"_id": sale_id, "knows_brake": {"$ne": brake.name}, "brake.name": {"$ne": brake.name}},
+        {"$set": {"brake": asdict(brake)}},
+    )
+
+
+async def holds_sales() -> bool:
+    """Whether there is any, of whatever state."""
+    return await _sales().find_one({}, {"_id": 1}) is not None
+
+
+@timed("mongodb")
+async def missing(sale_ids: Ids[str]) -> set[str]:
+    """Those of `sale_ids` that the ledger doesn't have, in whatever state."""
+    there = _sales().find({"_id": {"$in": list(sale_ids)}}, {"_id": 1})
+    return set(sale_ids) - {document["_id"] async for document in there}
 
 
 @timed("mongodb")
@@ -269,7 +330,11 @@ async def count_archived() -> int:
 
 def _from_document(document: Document) -> PublishedSale:
     try:
-        return PublishedSale(id=document["_id"], **read_fields(document))
+        read = read_fields(document)
+        noted = read["brake"]
+        brake = Brake(noted["name"], noted["pulled_at"], noted["by"]) if noted else None
+        read["brake"] = brake if brake is not None and brake.name != read["knows_brake"] else None
+        return PublishedSale(id=document["_id"], **read)
     except (KeyError, TypeError) as error:
         raise Unreadable(
             f"sale {document.get('sku', document['_id'])}: its document can't be read: {error!r}"

@@ -56,6 +56,18 @@ def tried_key(sale_id: str) -> str:
 WHOLE_SHOP = "whole-shop"
 """Stands for a sale's id in `told_key` where no sale is known yet; no sale has it."""
 
+
+def probe_key(sale_id: str) -> str:
+    """string: written to learn whether the server of this sale takes writes; expires."""
+    return f"flashdrop:{{{sale_id}}}:probe"
+
+
+PUBLISHED_SALES = "flashdrop:sales"
+"""hash: sale id to sku, of every sale that the ledger must have: what was ever published, and is not archived."""
+
+WORKER_ALIVE = "flashdrop:worker:alive"
+"""string: when a worker last looked at the gate, ms since the epoch, whatever the ledger does; expires by itself."""
+
 WORKER_HEARTBEAT = "flashdrop:worker:heartbeat"
 """string: when a worker last completed a round, ms since the epoch; expires by itself."""
 

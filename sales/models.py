@@ -106,6 +106,14 @@ class Sale(models.Model):
     needs_publishing = models.BooleanField(
         default=False, editable=False, help_text="Edited here, and not known to be in the ledger yet."
     )
+    knows_brake = models.CharField(
+        max_length=40,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The newest brake that these settings know of: it is part of `paused`, or was released.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flashdrop.envelope import to_ms
+from sales.gate import Brake
 
 # What a field means in a document of a version that did not know it, as a function of the document. A sale can't be
 # without the fields that say nothing of it. One declared from now on needs it: versions run side by side in an update.
@@ -71,6 +72,10 @@ class PublishedSale(SaleSettings):
     highest_stock: int = field(metadata={ASSUMED: lambda document: document["stock"]})
     highest_limit: int = field(metadata={ASSUMED: lambda document: document["limit_per_shopper"]})
     archived_at: datetime | None = field(default=None, compare=False, metadata=_assumed(None))
+    knows_brake: str = field(default="", metadata=_assumed(""))
+    """The name of the newest brake that these settings know of: it is part of `paused`, or was released."""
+    brake: Brake | None = field(default=None, metadata=_assumed(None))
+    """The newest brake that was noted in the ledger, unless the settings know of it."""
 
     def __post_init__(self) -> None:
         for name in ("opens_at", "closes_at"):

@@ -41,16 +41,29 @@ class Phase(StrEnum):
 def phase_at(sale: PublishedSale, levels: Levels | None, now: datetime) -> Phase:
     """The phase of `sale` at `now`, by the gate's clock. A gate that is silent or not loaded makes it NOT_READY; an
     archived sale has none any more.
+
+    Whether it is paused is the gate's to say: settings that have not reached it stop nobody.
     """
     if sale.archived_at is not None:
         return Phase.ENDED
-    if levels is None or not levels.loaded or levels.epoch != sale.epoch:
+    if levels is None or not levels.loaded or not levels.published or levels.epoch != sale.epoch:
         return Phase.NOT_READY
-    if now < sale.opens_at:
+    return _phase_within(sale.opens_at, sale.closes_at, levels, now)
+
+
+def phase_at_gate(levels: Levels, now: datetime) -> Phase | None:
+    """The phase by what the gate has alone; None for a sale that it doesn't sell because it is withdrawn."""
+    if not levels.loaded or levels.opens_at is None or levels.closes_at is None:
+        return Phase.NOT_READY
+    return _phase_within(levels.opens_at, levels.closes_at, levels, now) if levels.published else None
+
+
+def _phase_within(opens_at: datetime, closes_at: datetime, levels: Levels, now: datetime) -> Phase:
+    if now < opens_at:
         return Phase.UPCOMING
-    if now >= sale.closes_at:
+    if now >= closes_at:
         return Phase.ENDED
-    if sale.paused:
+    if levels.is_stopped:
         return Phase.PAUSED
     if levels.available <= 0:
         return Phase.SOLD_OUT

@@ -16,11 +16,24 @@ from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
 
 from flashdrop import redis_client
-from flashdrop.envelope import from_ms
+from flashdrop.envelope import from_ms, to_ms
 from flashdrop.metrics import timed
 from flashdrop.scripts import run_script
 from sales.building import SETTLED_ENTRY, Building, Holding, nothing_more, parts_of
-from sales.gate import Answer, Held, Levels, Load, Publication, Quote, Reservation, Verdict, Wish
+from sales.gate import (
+    LEVELS,
+    Answer,
+    Brake,
+    Held,
+    Levels,
+    Load,
+    Publication,
+    Quote,
+    Reservation,
+    Verdict,
+    Wish,
+    levels_from,
+)
 from sales.keys import rebuilding_key, sale_keys, tried_key
 from sales.published import PublishedSale
 
@@ -98,7 +111,7 @@ async def publish(client: Redis, sale: PublishedSale, *, create: bool) -> tuple[
     """
     keys = sale_keys(sale.id)
     (run_id,) = await run_ids(client, [sale.id])
-    args = [int(create), sale.epoch, sale.version, *sale.gate_args(), run_id]
+    args = [int(create), sale.epoch, sale.version, *sale.gate_args(), run_id, sale.knows_brake]
     status, stock = await run_script(client, "publish", [keys.sale, keys.returned], args)
     return Publication(status), stock
 
@@ -107,6 +120,17 @@ async def publish(client: Redis, sale: PublishedSale, *, create: bool) -> tuple[
 async def fence(client: Redis, sale_id: str, epoch: int) -> bool:
     """Stop a gate of `epoch` or older: it answers NOT_READY until it is rebuilt under a newer one."""
     return bool(await run_script(client, "fence", [sale_keys(sale_id).sale], [epoch]))
+
+
+@timed("redis")
+async def brake(client: Redis, sale_id: str, name: str, by: str, pulled_at: datetime | None = None) -> Brake | None:
+    """Stop a sale at once, whatever the ledger does. Pulled again under its `name` it changes nothing.
+
+    Returns the brake that holds, which may be an earlier one; None when settings that know of this one are in force.
+    """
+    pulled = to_ms(pulled_at) if pulled_at is not None else 0
+    text: str = await run_script(client, "brake", [sale_keys(sale_id).sale], [name, by, pulled])
+    return Brake.parse(text) if text else None
 
 
 @timed("redis")
@@ -129,15 +153,10 @@ async def levels(client: Redis, sale_ids: Sequence[str]) -> tuple[datetime, list
     async with client.pipeline(transaction=False) as pipe:
         for sale_id in sale_ids:
             keys = sale_keys(sale_id)
-            pipe.hmget(keys.sale, "epoch", "version", "stock", "issued", "run_id")
+            pipe.hmget(keys.sale, LEVELS)
             pipe.xlen(keys.pending)
         now, replies = await asyncio.gather(redis_client.server_time(client), pipe.execute())
-    return now, [
-        Levels(True, int(epoch), int(version or 0), int(stock or 0), int(issued or 0), loaded_in or "", pending)
-        if epoch
-        else _UNLOADED
-        for (epoch, version, stock, issued, loaded_in), pending in zip(replies[::2], replies[1::2], strict=True)
-    ]
+    return now, [levels_from(fields, pending) for fields, pending in zip(replies[::2], replies[1::2], strict=True)]
 
 
 @timed("redis")
@@ -226,7 +245,9 @@ async def load(
     async for gap in building.gaps():
         await building.return_units(gap)
         await after_each_part()
-    args = [sale.epoch, building.highest + 1, building.issued, sale.version, *sale.gate_args(), run_id]
+    noted = str(sale.brake) if sale.brake else ""
+    counted = [sale.epoch, building.highest + 1, building.issued, sale.version]
+    args = [*counted, *sale.gate_args(), run_id, sale.knows_brake, noted]
     return Load(await run_script(client, "load", [*sale_keys(sale.id), *building.keys], args))
 
 
@@ -282,6 +303,3 @@ def _from_entry(sale_id: str, entry_id: str, fields: dict[str, str]) -> Reservat
         entry_id=entry_id,
         context=fields["context"],
     )
-
-
-_UNLOADED = Levels(False, 0, 0, 0, 0, "")

@@ -1,6 +1,5 @@
 """All faults, in the order of the report."""
 
-from flashdrop.faults import process_faults, store_faults, redis_cluster_faults, network_faults, sale_faults  # noqa: F401, I001 - the order is the report's
 from flashdrop.faults.faults import FAULTS
 
 # What `make test` runs: within a minute, one of each kind.

@@ -20,7 +20,7 @@ LONGER: dict[str, str] = {}
 KEY_PREFIX = "flashdrop:"
 BUILDS_KEYS = {"sales/keys.py"}
 OTHER_PREFIXES = {"flashdrop/ratelimit.py": {"flashdrop:limits"}}
-OPENS_COLLECTIONS = {"sales/catalogue.py", "orders/documents.py"}
+OPENS_COLLECTIONS = {"sales/brakes.py", "sales/catalogue.py", "orders/documents.py"}
 # Beside the one that makes the function.
 DEFINES_COLLECTION = "flashdrop/mongo_client.py"
 READS_ENVIRONMENT = {

@@ -31,7 +31,7 @@ from sales import stock
 from sales.backoffice import save_and_publish
 from sales.desk import roles
 from sales.gate import Wish
-from sales.keys import WORKER_HEARTBEAT
+from sales.keys import WORKER_ALIVE, WORKER_HEARTBEAT
 from sales.models import Sale
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -191,18 +191,26 @@ async def test_a_draft_and_a_sale_to_come_say_so(client: httpx.AsyncClient, view
 
 
 async def test_the_worker_is_missed(client: httpx.AsyncClient, sale: Sale, viewer: dict[str, str]) -> None:
-    async def worker() -> str:
+    async def worker() -> tuple[str, str]:
         checks = (await look(client, sale, viewer))["checks"]
-        return next(str(check["state"]) for check in checks if check["name"] == "worker")
+        return next((check["state"], check["words"]) for check in checks if check["name"] == "worker")
 
     async def is_missed() -> bool:
-        return await worker() == "bad"
+        state, said = await worker()
+        return state == "bad" and said.startswith("No worker is running.")
+
+    async def is_waiting() -> bool:
+        state, said = await worker()
+        return state == "bad" and said.startswith("The workers run, but get nothing done")
 
     async def is_alive() -> bool:
-        return await worker() == "ok"
+        return (await worker())[0] == "ok"
 
-    await redis().delete(WORKER_HEARTBEAT)
+    for key in (WORKER_HEARTBEAT, WORKER_ALIVE):
+        await redis().delete(key)
     await eventually(is_missed)
+    await redis().set(WORKER_ALIVE, 1, ex=HEARTBEAT_SECONDS)
+    await eventually(is_waiting)
     await redis().set(WORKER_HEARTBEAT, 1, ex=HEARTBEAT_SECONDS)
     await eventually(is_alive)
 

@@ -65,8 +65,9 @@ async def shop(request: pytest.FixtureRequest, stores: Any, tmp_path_factory: py
     record = from_next_version(recorded(RECORDS[-1])) if is_next else recorded(request.param)
     started = Processes()
     with filled(record, "recorded", tmp_path_factory.mktemp("recorded")) as environment:
-        migrated = manage("migrate", "--verbosity", "0", **environment)
-        assert migrated.returncode == 0, migrated.stderr
+        for step in (("migrate", "--verbosity", "0"), ("ensure_indexes",)):  # the record holds no indexes
+            done = manage(*step, **environment)
+            assert done.returncode == 0, done.stderr
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         try:

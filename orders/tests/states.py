@@ -50,7 +50,7 @@ from orders.tests.arranging import (
     wait_long,
     wait_until_due,
 )
-from orders.tests.stage import Stage, someone
+from orders.tests.stage import Stage, a_newcomer, someone
 
 
 class State(NamedTuple):
@@ -315,7 +315,7 @@ STATES = [
         receipt("cancelled"),
     ),
     State("orders-signed-out", "My orders, and nobody is signed in.", "main form", address("/orders/")),
-    State("orders-none", "My orders, and there are none.", "main a.button", address("/orders/", someone)),
+    State("orders-none", "My orders, and there are none.", "main a.button", address("/orders/", a_newcomer)),
     State(
         "orders-left",
         "My orders: they were placed before signing out.",

@@ -689,7 +689,7 @@ BROKEN = {
     "any order of the shopper": ("release", "if id == order then", "if true then"),
     "the log keeps it": ("release", "redis.call('XDEL', KEYS[4], entry)", ""),
     "stock below a unit held": ("publish", "if stock < next_unit - 1 then stock = next_unit - 1 end", ""),
-    "an older version": ("publish", "tonumber(sale[2]) >= tonumber(ARGV[3])", "false"),
+    "an older version": ("publish", "tonumber(sale[2] or 0) >= tonumber(ARGV[3])", "false"),
     "created twice": ("publish", "and not sale[5]", ""),
     "a newer epoch stopped": ("fence", "or tonumber(sale[1]) > tonumber(ARGV[1])", ""),
     "no floor is left": ("fence", "if tonumber(sale[2] or 0) <= tonumber(ARGV[1])", "if false"),

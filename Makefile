@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # How many processes run what need not be alone, each with stores of its own.
 TEST_PROCESSES ?= 2
+# The back office once more, over the database that a shop of several hosts has.
+ON_POSTGRES := $(addprefix sales/tests/test_,admin.py backoffice.py desk_control.py desk_schedule.py journal.py roles.py) \
+	$(addprefix orders/tests/test_desk_,bulk.py export.py orders.py report.py) flashdrop/tests/test_readable.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Settings of the load kit and the endpoint benchmarks, as `make stress-mixed PROFILE=load`.
 export PROFILE API_URL SKU SHOPPERS IDENTITY SCALE STRETCH UNITS ALONE BUY DROPPED SETTLE_MS ORDER_MS READ_MS PAGE_MS CONNECTIONS DURATION
@@ -33,22 +36,26 @@ tools: $(VENV)/.dev ## what tests, linters and benchmarks run: installed where t
 
 # The parts of a suite: what may run beside others, what needs a running shop, what presses on the machine.
 define suite
-failed=0; \
 $(call tested,-n $(TEST_PROCESSES) --dist loadgroup -m "$(1) and not heavy and not shop and not image",-n 1 --dist loadgroup) \
 $(call tested,-n $(TEST_PROCESSES) --dist loadgroup -m "$(1) and shop and not heavy",-n 1 --dist loadgroup) \
-$(call tested,-m "$(1) and heavy",) \
-exit $$failed
+$(call tested,-m "$(1) and heavy",)
 endef
 
 test: tools ## the product's suite, against real stores that it starts itself (ARGS="-k ..." picks some)
 ifdef ARGS
 	@$(BIN)/python -m pytest $(ARGS)
 else
-	@$(call suite,not tools)
+	@failed=0; \
+	$(call suite,not tools) \
+	export TEST_DATABASE=postgresql; \
+	$(call tested,-n $(TEST_PROCESSES) --dist loadgroup -m "not heavy and not shop and not browser" $(ON_POSTGRES),-n 1 --dist loadgroup) \
+	exit $$failed
 endif
 
 test-tools: tools ## the suite of the benchmark, the faults, the load kit, the cluster and the deployment files
-	@$(call suite,tools)
+	@failed=0; \
+	$(call suite,tools) \
+	exit $$failed
 
 image-test: tools ## build both images with buildah, on bases made by debootstrap, and run a sale out of them; root
 	@$(BIN)/python -m flashdrop.embedded.system_packages images

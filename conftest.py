@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import shutil
 import signal
+import sqlite3
 import ssl
 import subprocess
 import sys
@@ -22,14 +24,19 @@ import django
 import httpx
 import pytest
 from pymongo import MongoClient
+from redis import Redis
 
 from flashdrop.embedded.mongo_server import start_mongo
+from flashdrop.embedded.postgres_server import OWNER as POSTGRES_OWNER
+from flashdrop.embedded.postgres_server import start_postgres
 from flashdrop.embedded.process import Server, StoreUnavailable, free_port
 from flashdrop.embedded.redis_server import start_redis, valkey_binary
 
 BASE_DIR = Path(__file__).resolve().parent
 FOLDER = Path(tempfile.mkdtemp(prefix="flashdrop-tests-"))
-REDIS_PORT, VALKEY_PORT, MONGO_PORT = free_port(), free_port(), free_port()
+REDIS_PORT, VALKEY_PORT, MONGO_PORT, POSTGRES_PORT = free_port(), free_port(), free_port(), free_port()
+# The back office's tables are SQLite's, as in `make run`; `TEST_DATABASE=postgresql` takes a PostgreSQL of its own.
+ON_POSTGRES = os.environ.get("TEST_DATABASE", "") == "postgresql"
 CHROMIUM = "/usr/bin/chromium"
 REDIS = shutil.which("redis-server")
 # The gates that the scripts are tested on: Valkey everywhere, Redis where it is, and always in CI.
@@ -62,7 +69,9 @@ os.environ.update(
     ALLOWED_HOSTS="127.0.0.1,localhost,testserver,shop.test",
     REDIS_URL=f"redis://127.0.0.1:{VALKEY_PORT}/0",
     MONGODB_URL=f"mongodb://127.0.0.1:{MONGO_PORT}/flashdrop?replicaSet=rs0",
-    DATABASE_URL=f"sqlite:///{FOLDER}/db.sqlite3",
+    DATABASE_URL=f"postgres://{POSTGRES_OWNER}@127.0.0.1:{POSTGRES_PORT}/flashdrop"
+    if ON_POSTGRES
+    else f"sqlite:///{FOLDER}/db.sqlite3",
     FLASHDROP_DATA_DIR=str(FOLDER),
     DJANGO_SETTINGS_MODULE="flashdrop.settings",
 )
@@ -76,6 +85,7 @@ from orders import indexes  # noqa: E402
 from orders.identity import COOKIE, Shopper, cookie_value, sign_in  # noqa: E402
 from sales import publishing  # noqa: E402
 from sales.board import board  # noqa: E402
+from sales.keys import PUBLISHED_SALES  # noqa: E402
 from sales.models import new_sale_id  # noqa: E402
 from sales.published import PublishedSale, SaleSettings  # noqa: E402
 
@@ -122,7 +132,10 @@ def stores() -> Iterator[Stores]:
         redis = start_redis(FOLDER / "redis", REDIS_PORT, Path(REDIS))[0] if REDIS else None
         started += [redis] if redis else []
         started.append(start_mongo(FOLDER / "mongo", MONGO_PORT)[0])
-        yield Stores(valkey=started[0], redis=redis, mongo=started[-1])
+        found = Stores(valkey=started[0], redis=redis, mongo=started[-1])
+        if ON_POSTGRES:
+            started.append(start_postgres(FOLDER / "postgres", POSTGRES_PORT)[0])
+        yield found
     finally:
         for server in started:
             server.stop()
@@ -145,8 +158,18 @@ def empty_shelves(stores: Stores) -> Iterator[None]:
     over from other modules that would be most of what the machine does, and a real shop would be late for it.
     """
     yield
+    # They are gone on purpose: neither the back office of the real processes nor the gate must miss them. A worker may
+    # have read them a moment ago.
+    database = sqlite3.connect(FOLDER / "db.sqlite3", timeout=20)
+    with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(database), database:
+        database.execute("UPDATE sales_sale SET published = 0")
     with MongoClient[dict[str, Any]](os.environ["MONGODB_URL"]) as client:
         client.get_default_database()["sales"].delete_many({})
+        client.get_default_database()["state"].delete_many({})
+    with contextlib.closing(Redis(port=VALKEY_PORT)) as gate:
+        gate.delete(PUBLISHED_SALES)
+        time.sleep(0.1)
+        gate.delete(PUBLISHED_SALES)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -329,11 +352,18 @@ def processes() -> Iterator[Processes]:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings() -> None:
+def django_db_modify_db_settings(stores: Stores) -> None:
     """Django's tables in a file, as in a shop: SQLite in memory refuses who comes second, and doesn't let them wait."""
     from django.db import connections
 
-    connections["default"].settings_dict["TEST"]["NAME"] = str(FOLDER / "tests.sqlite3")
+    if not ON_POSTGRES:
+        connections["default"].settings_dict["TEST"]["NAME"] = str(FOLDER / "tests.sqlite3")
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """A PostgreSQL of our own goes as a whole: it would not drop a database that a thread is still connected to."""
+    return ON_POSTGRES
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,15 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "flashdrop.settings")
 stock_handler: Any = get_asgi_application()  # sets Django up; what follows needs that
 
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
 from flashdrop import loops, metrics  # noqa: E402
 from flashdrop.config import config  # noqa: E402
 from flashdrop.lean import AsgiApp, LeanHandler, Receive, Scope, Send, hot_routes  # noqa: E402
+from flashdrop.nowhere import NOWHERE  # noqa: E402
 from flashdrop.sampling import sampler  # noqa: E402
+from flashdrop.socket_door import SocketDoor  # noqa: E402
 from flashdrop.urls import websocket_urlpatterns  # noqa: E402
+from orders import sessions  # noqa: E402
 from orders.indexes import index_guard  # noqa: E402
 from sales import tally  # noqa: E402
 from sales.board import current_board  # noqa: E402
@@ -33,10 +35,11 @@ async def lifespan(scope: Scope, receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             metrics.publisher()
-            metrics.start_at_zero(metrics.REQUEST_SECONDS, hot_routes())
+            metrics.start_at_zero(metrics.REQUEST_SECONDS, (*hot_routes(), NOWHERE))
             sampler()
             tally.writer()
             index_guard()
+            sessions.watcher()
             await current_board()
             _settle_memory()
             await send({"type": "lifespan.startup.complete"})
@@ -74,7 +77,7 @@ lean_handler = LeanHandler(scraped_by_address(stock_handler))
 application: AsgiApp = ProtocolTypeRouter(
     {
         "http": lean_handler,
-        "websocket": AllowedHostsOriginValidator(URLRouter(websocket_urlpatterns)),
+        "websocket": SocketDoor(URLRouter(websocket_urlpatterns)),
         "lifespan": lifespan,
     }
 )

@@ -97,6 +97,11 @@ class Batcher(Generic[T, R]):
         self._queue.extend((item, None) for item in items)
         self._plan_takeoff(asyncio.get_running_loop())
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits and no batch is under way."""
+        return not self._queue and not self._flights
+
     async def drain(self) -> None:
         """Wait until everything taken on has its result."""
         while self._flights or self._queue:

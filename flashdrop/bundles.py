@@ -27,6 +27,7 @@ BUNDLES = {
         "js/socket.js",
         "js/moments.js",
         "js/countdown.js",
+        "js/offer.js",
         "js/panel.js",
         "js/buy.js",
         "js/tabs.js",

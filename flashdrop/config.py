@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 SHOP_ENV = "shop.env"
 # First parts of the shop's own addresses, and of what stands beside it: the admin's may be none of them.
 TAKEN_PATHS = ("api", "healthz", "language", "metrics", "orders", "readyz", "sales", "session", "static", "ws")
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 ONE_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:@/\[\]]+)(:\d{1,5})?")
 
 
@@ -48,7 +50,10 @@ class Config:
     rate_limit_max: int
     rate_limit_window_seconds: int
     trusted_proxy_count: int
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...]
     trust_user_id_header: bool
+    sockets_max: int
+    sockets_per_address: int
     https_only: bool
     hsts_seconds: int
     admin_path: str
@@ -92,6 +97,21 @@ def _admin_path(value: str) -> None:
         raise ValidationError("must be letters, digits, - and /, without a / in front and with one at the end")
     if value.partition("/")[0] in TAKEN_PATHS:
         raise ValidationError(f"must not begin with an address of the shop's own: {', '.join(TAKEN_PATHS)}")
+
+
+def _networks(value: Iterable[str]) -> None:
+    for text in value:
+        try:
+            ip_network(text.strip())
+        except ValueError:
+            raise ValidationError("must be addresses or networks such as 10.0.0.0/8, without host bits") from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def given(name: str) -> str | None:
@@ -169,7 +189,13 @@ def read_config() -> Config:
         rate_limit_max=env.int("RATE_LIMIT_MAX", 100, validate=positive),
         rate_limit_window_seconds=env.int("RATE_LIMIT_WINDOW_SECONDS", 60, validate=positive),
         trusted_proxy_count=env.int("TRUSTED_PROXY_COUNT", 0, validate=validate.Range(min=0, max=10)),
+        trusted_proxies=tuple(
+            ip_network(text.strip())
+            for text in env.list("TRUSTED_PROXIES", list(LOOPBACK), validate=_networks) or LOOPBACK
+        ),
         trust_user_id_header=env.bool("TRUST_USER_ID_HEADER", False),
+        sockets_max=env.int("SOCKETS_MAX", 8000, validate=positive),
+        sockets_per_address=env.int("SOCKETS_PER_ADDRESS", 1000, validate=positive),
         https_only=env.bool("HTTPS_ONLY", False),
         hsts_seconds=env.int("HSTS_SECONDS", 31_536_000, validate=validate.Range(min=0)),
         admin_path=env.str("ADMIN_PATH", "admin/", validate=_admin_path),
@@ -192,6 +218,14 @@ def read_config() -> Config:
         raise ConfigError(
             "HTTPS_ONLY needs TRUSTED_PROXY_COUNT, at least 1: `serve` itself speaks plain HTTP, so without a proxy "
             "that ends TLS every page would lead to itself."
+        )
+    trusting = "TRUST_USER_ID_HEADER" if config.trust_user_id_header else "TRUSTED_PROXY_COUNT"
+    if (config.trust_user_id_header or config.trusted_proxy_count) and not (
+        given("TRUSTED_PROXIES") or _is_loopback(config.host)
+    ):
+        raise ConfigError(
+            f"{trusting} needs TRUSTED_PROXIES where HOST is not loopback: the addresses or networks that your proxies "
+            "connect from, such as 10.0.0.0/8. The headers of a proxy are believed from there, and from nobody else."
         )
     return config
 

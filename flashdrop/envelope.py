@@ -43,9 +43,16 @@ def ok(data: Any, status: int = 200) -> HttpResponse:
     return LeanResponse(_head(status, None), body)
 
 
-def error(message: Any, code: str, status: int, retry_after_seconds: int | None = None) -> HttpResponse:
-    """A refusal: `message` for people (or `{"issues": [...]}`), `code` for programs."""
-    body = b'{"status":"error","data":null,"error":%b,"code":%b%b' % (encode(message), encode(code), timestamp_tail())
+def error(
+    message: Any, code: str, status: int, retry_after_seconds: int | None = None, data: dict[str, Any] | None = None
+) -> HttpResponse:
+    """A refusal: `message` for people (or `{"issues": [...]}`), `code` for programs, `data` where the code has some."""
+    body = b'{"status":"error","data":%b,"error":%b,"code":%b%b' % (
+        encode(data),
+        encode(message),
+        encode(code),
+        timestamp_tail(),
+    )
     return LeanResponse(_head(status, retry_after_seconds), body)
 
 

@@ -58,6 +58,11 @@ def payload_too_large(request: HttpRequest) -> HttpResponse:
     return plain_error(request, 413, "PAYLOAD_TOO_LARGE", _("The body is over 16 KiB."))
 
 
+def form_too_large(request: HttpRequest) -> HttpResponse:
+    message = _("That is more than this form takes at once. Go back, and send it in parts.")
+    return plain_error(request, 413, "PAYLOAD_TOO_LARGE", message)
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     return plain_error(
         request, 500, "INTERNAL_ERROR", _("Something broke on our side. It is not you; please try again.")
@@ -65,7 +70,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def handler400(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    return payload_too_large(request) if isinstance(exception, RequestDataTooBig) else bad_request(request)
+    return form_too_large(request) if isinstance(exception, RequestDataTooBig) else bad_request(request)
 
 
 def handler403(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

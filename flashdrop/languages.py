@@ -119,7 +119,8 @@ def moment_html(at: datetime, language: str, *, seconds: bool = False, part: str
     text = f"{at:%H:%M}" if part == "until" else moment_text(at, language, seconds=seconds)
     zone = "" if part == "from" else " UTC"
     shape = "seconds" if seconds else part
-    return mark_safe(f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}" data-moment="{shape}">{text}{zone}</time>')  # noqa: S308
+    iso = at.replace(tzinfo=None).isoformat(timespec="seconds")  # strftime writes the year 26 with two digits
+    return mark_safe(f'<time datetime="{iso}Z" data-moment="{shape}">{text}{zone}</time>')  # noqa: S308
 
 
 @lru_cache(LISTS_REMEMBERED)

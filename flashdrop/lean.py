@@ -1,4 +1,4 @@
-"""The lean door: an ASGI handler for the few hot URLs.
+"""The lean door: an ASGI handler for the few hot URLs, and for those that do not exist.
 
 It runs ordinary Django async views and leaves out what costs thread hops: synchronous middleware, the request signals,
 `response.close` in a thread, and the building of META before anyone asks. Routing is Django's own resolver, remembered
@@ -12,8 +12,7 @@ from __future__ import annotations
 import io
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, MutableMapping
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, MutableMapping
 from typing import Any, TypeVar
 
 from django.core.exceptions import BadRequest, SuspiciousOperation
@@ -29,6 +28,9 @@ from flashdrop import metrics
 from flashdrop.config import config
 from flashdrop.errors import bad_host, bad_request, payload_too_large, server_error
 from flashdrop.headers import must_become_https
+from flashdrop.lean_headers import LeanHeaders
+from flashdrop.nowhere import NOWHERE, begins_no_route, leads_nowhere, nothing_here
+from flashdrop.proxies import believed
 from flashdrop.request_id import RAW_HEADER, given, remember
 from flashdrop.responses import as_messages
 
@@ -79,36 +81,6 @@ class Route:
         self.view = view
         self.kwargs = kwargs
         self.is_at_once = getattr(view, "at_once", False)
-
-
-class LeanHeaders(Mapping[str, str]):
-    """A request's headers, each decoded when it is asked for; names in any case."""
-
-    __slots__ = ("_raw",)
-
-    def __init__(self, raw: dict[bytes, bytes]) -> None:
-        self._raw = raw
-
-    def __getitem__(self, name: str) -> str:
-        return self._raw[_raw_name(name)].decode("latin1")
-
-    def get(self, name: str, default: Any = None) -> Any:
-        value = self._raw.get(_raw_name(name))
-        return default if value is None else value.decode("latin1")
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and _raw_name(name) in self._raw
-
-    def __iter__(self) -> Iterator[str]:
-        return (name.decode("latin1") for name in self._raw)
-
-    def __len__(self) -> int:
-        return len(self._raw)
-
-
-@lru_cache(256)
-def _raw_name(name: str) -> bytes:
-    return name.lower().encode("latin1")
 
 
 class LeanRequest(ASGIRequest):
@@ -180,8 +152,10 @@ class LeanHandler:
         self._fallback = fallback
         self._routes: dict[str, Route] = {}
         self._hosts: set[bytes] = set()
+        self._nowhere = Route(NOWHERE, nothing_here, {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["headers"] = believed(scope["headers"], peer_of(scope))
         route = self.route(scope["path"])
         if route is None or scope.get("root_path") or must_become_https(scope["headers"], scope["path"]):
             await self._fallback(scope, receive, send)
@@ -201,14 +175,16 @@ class LeanHandler:
         await send(body)
 
     def route(self, path: str) -> Route | None:
-        """The hot view behind a path, None where there is none."""
+        """The hot view behind a path, or the one for paths without any; None where it is the stock handler's."""
         known = self._routes.get(path)
         if known is not None:
             return known
+        if begins_no_route(path):
+            return self._nowhere
         try:
             match = resolve(path)
         except Resolver404:
-            return None
+            return self._nowhere if leads_nowhere(path) else None
         if not getattr(match.func, "hot", False):
             return None
         route = Route(match.route or HOME, match.func, match.kwargs)
@@ -243,7 +219,8 @@ class LeanHandler:
         if len(hosts) != 1 or not self.is_host_allowed(hosts[0]):
             return bad_host(LeanRequest(scope, b""))
         try:
-            body = b"" if scope["method"] in ("GET", "HEAD") else await read_body(scope, receive)
+            is_without = scope["method"] in ("GET", "HEAD") or route is self._nowhere
+            body = b"" if is_without else await read_body(scope, receive)
         except BodyTooLarge:
             return payload_too_large(LeanRequest(scope, b""))
         return await self.respond(route, LeanRequest(scope, body))
@@ -266,6 +243,12 @@ class LeanHandler:
         if len(self._hosts) < MAX_REMEMBERED_HOSTS:
             self._hosts.add(value)
         return True
+
+
+def peer_of(scope: Scope) -> str | None:
+    """The address of who is at the other end of the connection."""
+    client = scope.get("client")
+    return str(client[0]) if client else None
 
 
 def hot_routes(patterns: Iterable[URLPattern | URLResolver] | None = None, prefix: str = "") -> Iterator[str]:

@@ -60,8 +60,14 @@ STORE_SECONDS = Histogram(
 )
 STORE_UP = Gauge(
     "flashdrop_store_up",
-    "Whether a store answers the board.",
+    "Whether a store answers the board, and Redis takes its writes.",
     ["store"],
+    multiprocess_mode="livemin",
+)
+LEDGER_SOUND = Gauge(
+    "flashdrop_ledger_sound",
+    "Whether the ledger has what it must have: its unique indexes, and every sale that was published.",
+    ["check"],
     multiprocess_mode="livemin",
 )
 SOCKETS = Counter("flashdrop_websockets_total", "Websockets, by what became of them.", ["event"])
@@ -103,8 +109,8 @@ def start_at_zero(metric: Counter | Histogram, values: Iterable[str]) -> None:
 
 start_at_zero(ORDER_STEP_SECONDS, ("reserve", "confirm"))
 start_at_zero(BATCH_SIZE, ("reserve", "confirm"))
-start_at_zero(SOCKETS, ("opened", "dropped_slow"))
-start_at_zero(RATE_LIMITED, ("address", "shopper"))
+start_at_zero(SOCKETS, ("opened", "dropped_slow", "refused_full", "refused_address"))
+start_at_zero(RATE_LIMITED, ("address", "session"))
 start_at_zero(REBUILDS, ("in_force", "superseded", "failed"))
 
 P = ParamSpec("P")

@@ -43,6 +43,8 @@ def new_mongo(url: str) -> Client:
         maxPoolSize=16,
         retryWrites=True,
         tz_aware=True,
+        # A time beyond Python's years would else keep everything from being read, not its own document alone.
+        datetime_conversion="DATETIME_CLAMP",
         appname="flashdrop",
     )
 

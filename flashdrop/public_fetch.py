@@ -22,7 +22,13 @@ MAX_BYTES = 2_000_000
 MAX_REDIRECTS = 3
 CHUNK = 65_536
 HTTPS_PORT = 443
-NAT64 = ipaddress.IPv6Network("64:ff9b::/32")
+# What the registries give out for IPv6 (RFC 4291): not fec0::/10, which Python takes for global, nor IPv4 in disguise.
+GIVEN_OUT = ipaddress.IPv6Network("2000::/3")
+# Special uses within it, and of IPv4, that some versions of Python take for global: protocols' own (Teredo among them),
+# documentation, relays of 6to4.
+NOT_OF_THE_PUBLIC = [
+    ipaddress.ip_network(network) for network in ("2001::/23", "3fff::/20", "192.0.0.0/24", "192.88.99.0/24")
+]
 REDIRECTS = {301, 302, 303, 307, 308}
 Judge = Callable[[str], bool]
 
@@ -48,14 +54,19 @@ class Fetched:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the public internet's, whatever form it is written in."""
+    """Whether an IP address is one of the public internet's, whatever form it is written in.
+
+    Of IPv6 only what is given out for the public internet counts: all else is somebody's own, a way around, or unused.
+    """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        if ip in NAT64 or ip.teredo is not None:
-            return False
         inner = ip.ipv4_mapped or ip.sixtofour
         if inner is not None:
             return is_public(str(inner))
+        if ip not in GIVEN_OUT:
+            return False
+    if any(ip in network for network in NOT_OF_THE_PUBLIC if network.version == ip.version):
+        return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 
 

@@ -1,6 +1,7 @@
 """The optional rate limiter: off by default, counted in Redis so that all processes share one budget.
 
-Each request costs one from its client address and, when it says who it is, one from that shopper. Windows are fixed.
+Each request costs one from its client address and, where it has one, one from its browser session: never from a name,
+which anybody may give, and use up for whom it belongs to. Windows are fixed.
 A limiter that can't count lets requests pass: it protects capacity, the gate protects the stock.
 """
 
@@ -39,7 +40,7 @@ _identify: Callable[[HttpRequest], str | None] = lambda request: None  # noqa: E
 
 
 def identify_by(identify: Callable[[HttpRequest], str | None]) -> None:
-    """Tell the limiter how to read a shopper's id from a request; plumbing doesn't know what a shopper is."""
+    """Tell the limiter how to read a session's id from a request: one that nobody but its holder can send."""
     global _identify
     _identify = identify
 
@@ -83,9 +84,9 @@ async def refusal(request: HttpRequest) -> HttpResponseBase | None:
     """The 429 for a request over the limit, None for one that may pass."""
     global _refused
     keys = [("address", client_address(request, config.trusted_proxy_count))]
-    shopper_id = _identify(request)
-    if shopper_id is not None:
-        keys.append(("shopper", shopper_id))
+    session_id = _identify(request)
+    if session_id is not None:
+        keys.append(("session", session_id))
     for scope, key in keys:
         seconds = await limiter().retry_after_seconds(scope, key)
         if seconds is not None:

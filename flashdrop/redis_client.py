@@ -26,7 +26,17 @@ from flashdrop.config import ConfigError, config
 from flashdrop.envelope import from_ms
 from flashdrop.loops import PerLoop
 
-__all__ = ["Gate", "RedisError", "new_redis", "redis", "run_ids", "server_time"]
+__all__ = [
+    "Gate",
+    "RedisConnectionError",
+    "RedisError",
+    "RedisTimeoutError",
+    "new_redis",
+    "one_for_each_server",
+    "redis",
+    "run_ids",
+    "server_time",
+]
 
 # redis-py's two clients share their commands, but no base class that says so.
 Gate: TypeAlias = Redis
@@ -78,6 +88,7 @@ async def server_time(client: Gate) -> datetime:
     if cluster is None:
         seconds, microseconds = await client.time()
     else:
+        await cluster.initialize()
         seconds, microseconds = await cluster.time(target_nodes=cluster.get_random_node())
     return from_ms(int(seconds) * 1000 + int(microseconds) // 1000)
 
@@ -88,6 +99,8 @@ async def run_ids(client: Gate, keys: Sequence[str]) -> list[str]:
     if cluster is None:
         run_id: str = (await client.info("server"))["run_id"]
         return [run_id] * len(keys)
+    # Its map is asked below, which by itself would never be looked at anew.
+    await cluster.initialize()
     found: dict[str, str] = {}
     nodes = [cluster.get_node_from_key(key) for key in keys]
     for node in nodes:
@@ -96,6 +109,24 @@ async def run_ids(client: Gate, keys: Sequence[str]) -> list[str]:
         if node.name not in found:
             found[node.name] = (await cluster.info("server", target_nodes=node))["run_id"]
     return [found[node.name] for node in nodes if node is not None]
+
+
+def one_for_each_server(client: Gate, keys: Sequence[str]) -> list[str]:
+    """Of `keys` as many as it takes to have one on each server that holds any of them: the first; in a Cluster more.
+
+    Raises:
+        redis.exceptions.ConnectionError: no node of the cluster serves one of them.
+    """
+    cluster = _as_cluster(client)
+    if cluster is None:
+        return list(keys[:1])
+    found: dict[str, str] = {}
+    for key in keys:
+        node = cluster.get_node_from_key(key)
+        if node is None:
+            raise RedisConnectionError("no node of the cluster serves this key")
+        found.setdefault(node.name, key)
+    return list(found.values())
 
 
 # What redis-py's Cluster client raises besides: an error of its own, and where its map of the slots has a hole whatever

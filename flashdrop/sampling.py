@@ -17,9 +17,10 @@ from flashdrop import metrics
 from flashdrop.loops import PerLoop
 from flashdrop.supervised import Loop
 from orders.history import gate_questions, ledger_questions
-from orders.placing import reservations
+from orders.reserving import reservations
 from orders.settlement import confirmations, forgetting
 from sales.board import STALE_SECONDS, Board, board
+from sales.doubts import Doubt
 from sales.hub import hub
 from sales.showing import Phase, Showing
 
@@ -53,8 +54,11 @@ def sample() -> None:
     metrics.SOCKETS_OPEN.set(hub().count())
     shown = board()
     metrics.BOARD_AGE.set(shown.age_seconds if shown.is_known else 0)
-    metrics.STORE_UP.labels("redis").set(shown.age_seconds <= 2 * STALE_SECONDS)
-    metrics.STORE_UP.labels("mongodb").set(shown.knows_every_sale)
+    takes_writes = Doubt.WRITES not in shown.doubts
+    metrics.STORE_UP.labels("redis").set(takes_writes and shown.age_seconds <= 2 * STALE_SECONDS)
+    metrics.STORE_UP.labels("mongodb").set(shown.hears_ledger)
+    for check in (Doubt.INDEXES, Doubt.SALES):
+        metrics.LEDGER_SOUND.labels(check.value).set(check not in shown.doubts)
 
 
 sampler: PerLoop[Sampler] = PerLoop(Sampler, Sampler.stop)

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from flashdrop.siblings import Siblings, adopt
+
 # A worker that keeps dying at once is restarted no more often than this.
 RESTART_PAUSE_SECONDS = 1.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -78,6 +80,8 @@ class Supervisor:
         self._address = address
         self._workers = workers
         self._born: dict[int, float] = {}
+        self._places: dict[int, int] = {}
+        self._siblings = Siblings(workers)
         self._stopping = False
 
     def run(self) -> None:
@@ -101,6 +105,7 @@ class Supervisor:
             except InterruptedError:
                 continue
             born = self._born.pop(pid, None)
+            self._places.pop(pid, None)
             _forget_metrics_of(pid)
             if self._stopping or born is None:
                 continue
@@ -115,14 +120,17 @@ class Supervisor:
         sys.stderr.flush()
         # Held back meanwhile: no signal finds a worker that is not on the list, or one that still has our handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        place = min(set(range(self._workers)) - set(self._places.values()))
         pid = os.fork()
         if pid == 0:
+            adopt(self._siblings, place)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until uvicorn takes it over, and after it gives it back
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor tells us
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
             end_with_parent()
             _work(self._address)
         self._born[pid] = time.monotonic()
+        self._places[pid] = place
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
         if self._stopping:  # told just before
             self._end_workers()

@@ -11,6 +11,7 @@ import dj_database_url
 from flashdrop import zone_rules
 from flashdrop.config import BASE_DIR, config
 from flashdrop.headers import ASKED_FROM_INSIDE, SECURITY_HEADERS
+from flashdrop.large_forms import LARGEST
 from flashdrop.logs import logging_settings
 
 zone_rules.pin()
@@ -49,16 +50,22 @@ MIDDLEWARE = [
     "flashdrop.headers.SecurityHeadersMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "flashdrop.readable.refuse_nul",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "flashdrop.large_forms.LargeFormsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
+    "sales.desk.away.DatabaseAway",
     "django_prometheus.middleware.PrometheusAfterMiddleware",
 ]
+
+# Who is not signed in is held to less: flashdrop/large_forms.py.
+DATA_UPLOAD_MAX_MEMORY_SIZE = LARGEST
 
 ROOT_URLCONF = "flashdrop.urls"
 ADMIN_PATH = config.admin_path

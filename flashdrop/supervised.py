@@ -49,16 +49,19 @@ class Loop:
             await self._task
 
     async def _run(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
         while True:
             try:
                 await self._round()
             except (Exception, asyncio.CancelledError) as error:
-                task = asyncio.current_task()
-                if task is None or task.cancelling():
+                if task.cancelling():
                     raise
                 # Not ours to be cancelled: something that the round waited for was.
                 await self._failed(error)
             else:
+                if task.cancelling():  # the Redis client now and then hands out an answer in place of being cancelled
+                    raise asyncio.CancelledError
                 self._failed_in_a_row = 0
                 self._ended_at = time.monotonic()
 

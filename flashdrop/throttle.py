@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 from django.conf import settings
@@ -12,25 +11,14 @@ from django.http import HttpRequest, HttpResponse
 from flashdrop.config import config
 from flashdrop.errors import plain_error
 from flashdrop.headers import client_address
+from flashdrop.proxies import network_of
 
-# What one household or office gets: whoever has one address of it has all of them.
-IPV6_PREFIX = 64
 log = logging.getLogger(__name__)
 
 
 def login_address(request: HttpRequest) -> str | None:
-    """The address that tries are counted by, believed as far as `TRUSTED_PROXY_COUNT` says; None where there is none.
-
-    Of an IPv6 address it is the network, since its owner can take another address for each try.
-    """
-    try:
-        address = ip_address(client_address(request, config.trusted_proxy_count))
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address):
-        mapped = address.ipv4_mapped
-        return str(mapped or IPv6Network((address.packed, IPV6_PREFIX), strict=False).network_address)
-    return str(address)
+    """What tries are counted by, believed as far as `TRUSTED_PROXY_COUNT` says; None where there is no address."""
+    return network_of(client_address(request, config.trusted_proxy_count))
 
 
 def locked_out(request: HttpRequest, *args: Any) -> HttpResponse:

@@ -4,7 +4,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django_prometheus.exports import ExportToDjangoView
 
 import orders.desk.urls
@@ -14,6 +14,7 @@ import sales.urls
 from flashdrop import metrics
 from flashdrop.language_choice import choose_language
 from flashdrop.sampling import sales_on_show, sample
+from flashdrop.socket_door import nowhere
 from flashdrop.static import static_file
 from sales import health
 from sales.board import current_board
@@ -47,7 +48,7 @@ urlpatterns = [
     path(settings.ADMIN_PATH, admin.site.urls),
 ]
 
-websocket_urlpatterns = sales.urls.websocket_urlpatterns
+websocket_urlpatterns = [*sales.urls.websocket_urlpatterns, re_path("", nowhere)]  # type: ignore[arg-type]
 
 handler400 = "flashdrop.errors.handler400"
 handler403 = "flashdrop.errors.handler403"

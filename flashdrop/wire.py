@@ -19,6 +19,7 @@ from django.http import HttpResponseBase
 from flashdrop.config import config
 from flashdrop.headers import must_become_https
 from flashdrop.lean import MAX_BODY_BYTES, LeanHandler, LeanRequest, Route, observe
+from flashdrop.proxies import PROXY_FIELDS, is_trusted
 from flashdrop.request_id import given, header_line, remember
 from flashdrop.responses import as_wire
 from flashdrop.wire_limits import NEVER, BoundedProtocol
@@ -62,6 +63,11 @@ class WireProtocol(BoundedProtocol):
         self._busy_with = HotCycle()
         self._idle_since = 0.0
         self._is_draining = False
+        self._is_proxy = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._is_proxy = is_trusted(self.client[0] if self.client else None)
 
     def shutdown(self) -> None:
         """The server stops: the answer under way is the last. Behind a proxy an idle connection is good for one more.
@@ -91,7 +97,7 @@ class WireProtocol(BoundedProtocol):
             self._body = []
             if not self._route.is_at_once:
                 # Busy from now on: at shutdown the rest of the body is waited for.
-                self._busy_with = self.cycle = HotCycle()  # type: ignore[assignment]
+                self._busy_with = self.cycle = self._reading_for = HotCycle()  # type: ignore[assignment]
             return
         url, headers, expects = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
@@ -103,6 +109,7 @@ class WireProtocol(BoundedProtocol):
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
+        self._idle_bytes = 0
         if self._route is None:
             super().on_body(body)
         else:
@@ -134,6 +141,8 @@ class WireProtocol(BoundedProtocol):
             return None
         headers = dict(self.headers)
         host = headers.get(b"host")
+        if not self._is_proxy and not PROXY_FIELDS.isdisjoint(headers):
+            return None  # the lean handler drops them
         if len(headers) != len(self.headers) or host is None or not self._lean.is_host_allowed(host):
             return None
         length = headers.get(b"content-length", b"0")
@@ -144,7 +153,7 @@ class WireProtocol(BoundedProtocol):
             return None
         path = self.url.partition(b"?")[0]
         # A path that has to be decoded, or that is not one, is uvicorn's to understand.
-        if not path.isascii() or b"%" in path or b"#" in self.url:
+        if not path.startswith(b"/") or not path.isascii() or b"%" in path or b"#" in self.url:
             return None
         text = path.decode("ascii")
         return None if must_become_https(self.headers, text) else self._lean.route(text)

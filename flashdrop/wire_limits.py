@@ -71,7 +71,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refusal: bytes | None = None
         self._is_reading = self._in_head = False
         self._is_handshake = self._ignores_offer = False
-        self._request_bytes = 0
+        self._request_bytes = self._idle_bytes = 0
+        self._reading_for: Any = None
         self._due = self._unread_until = NEVER
         self._watch: asyncio.TimerHandle | None = None
 
@@ -91,8 +92,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
+        self._reading_for = None
         self._is_reading = self._in_head = True
-        self._request_bytes = 0
+        self._request_bytes = self._idle_bytes = 0
 
     def head_is_read(self) -> bool:
         """Whether the request may be judged; one that offers another protocol is first read anew without the offer."""
@@ -107,8 +109,9 @@ class BoundedProtocol(HttpToolsProtocol):
         return self._is_handshake
 
     def drop_what_follows(self) -> None:
-        """From here on no header counts any more."""
+        """From here on no header counts any more; what comes is the body for the newest cycle."""
         self.headers = _NOWHERE
+        self._reading_for = self.cycle
 
     def end_request(self) -> bool:
         """Whether it is complete; false for one that is to be read anew."""
@@ -180,6 +183,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _parse(self, piece: bytes) -> bytes:
         """What is left of it, and is to be parsed next."""
+        self._idle_bytes += len(piece)  # until `on_body` sees something of the body
         try:
             self.parser.feed_data(piece)
         except httptools.HttpParserUpgrade as offer:
@@ -199,7 +203,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return b""
         if self._is_reading:
             self._request_bytes += len(piece)
-            if self._in_head and self._request_bytes > MAX_HEAD_BYTES:
+            if self._idle_bytes > MAX_HEAD_BYTES:  # a head, trailers, a chunk's extensions: the parser keeps these
                 self.refuse(431, "The headers are too large.")
             elif self._request_bytes > MAX_REQUEST_BYTES:
                 self.refuse(413, "The request is too large.")
@@ -219,17 +223,15 @@ class BoundedProtocol(HttpToolsProtocol):
         headers += [(b"content-length", b"%d" % len(reason)), (b"connection", b"close")]
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         self._refusal = b"%b%b\r\n%b" % (STATUS_LINE[status], lines, reason.encode())
-        cycle = self.cycle
-        if self._is_reading and not self._in_head and cycle is not None and not cycle.response_complete:
-            # Its own body is what fails: nobody is going to answer it.
+        cycle = self._reading_for if self._is_reading else None
+        if cycle is not None:  # its own body is what fails: nobody is going to answer it
             if self.pipeline and self.pipeline[0][0] is cycle:
                 self.pipeline.popleft()
                 return
             cycle.disconnected = True
             cycle.message_event.set()
-            if getattr(cycle, "response_started", False):
-                self.transport.close()
-                return
+            if cycle.response_complete or getattr(cycle, "response_started", False):
+                self._refusal = b""  # answered before the body had come: a second answer would be for nothing
         elif self.is_busy:
             return
         self.end_with_refusal()
@@ -239,7 +241,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._refusal is None or self.transport.is_closing():
             return
         said, self._refusal = self._refusal, None
-        self._stop_watching()
+        self._due = NEVER  # who does not read stays watched
         self.flow.holds = False
         self.flow.resume_reading()
         farewell(self.transport, said, self.loop)

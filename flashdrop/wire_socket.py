@@ -20,6 +20,7 @@ from flashdrop.wire_limits import PIECE_BYTES, farewell
 
 EXTENSION = "flashdrop.push"
 HANDSHAKE_SECONDS = 5.0
+GOODBYE_SECONDS = 5.0
 # A viewer's banner is 2 KB; what waits beyond this are answers to pings that nobody reads.
 MAX_UNREAD_BYTES = 64 * 1024
 # Viewers have nothing to say, but may try.
@@ -69,6 +70,10 @@ class PushingProtocol(WebSocketsSansIOProtocol):
         if self.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
             self.transport.abort()  # it asks, and does not read: no goodbye would reach it
 
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.transport.abort()  # closed only, it would wait for a client that reads nothing for as long as that likes
+
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) < MAX_FRAGMENTS:
             super().handle_cont(event)
@@ -80,6 +85,11 @@ class PushingProtocol(WebSocketsSansIOProtocol):
             super().send_receive_event_to_app()
         else:
             self._fail(CloseCode.POLICY_VIOLATION, "too many messages")
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body":
+            self.handshake_complete = self.close_sent  # refused in order: base would call it an error of the consumer's
 
     def push(self, frame: bytes) -> bool:
         """Write a frame made by `text_frame`. False when the client is gone or has not taken the last one yet."""
@@ -96,6 +106,7 @@ class PushingProtocol(WebSocketsSansIOProtocol):
             self._is_over = True
             self.conn.fail(code, reason)
             self.handle_parser_exception()
+            self.loop.call_later(GOODBYE_SECONDS, self.transport.abort)
 
     def _refuse(self, status: int, reason: str) -> None:
         self._is_over = self.handshake_complete = self.close_sent = True

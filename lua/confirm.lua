@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- confirm: forget pending entries whose orders the ledger has acknowledged.
 -- Closes no race by itself: deleting an entry twice is harmless, and an entry that is not deleted is
 -- finished again by the worker, which is harmless too.

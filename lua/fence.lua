@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- fence: stop a gate of this epoch or an older one, until it is rebuilt under a newer one.
 -- Closes the race with a rebuild that has just finished (a newer gate is left alone), and with one that began
 -- earlier and is still reading (its gate is below the floor that is left behind, and is not loaded).

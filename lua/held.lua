@@ -1,3 +1,4 @@
+#!lua flags=no-writes
 -- held: count the units that are taken, and those of them whose orders are still in the log.
 -- Closes the race between the two counts: both are of the same instant.
 --

@@ -1,7 +1,8 @@
+#!lua
 -- load: put a rebuilt gate in force.
 -- Closes the race between two rebuilds, and with a gate that still sells: everything is swapped in one step,
 -- only over a gate that was stopped, not below the floor that a later rebuild has left, and never over
--- entries of the log that nobody has settled.
+-- entries of the log that nobody has settled. A brake that is pulled meanwhile stays.
 --
 -- KEYS
 --   1 sale          hash        live settings and counters
@@ -26,6 +27,8 @@
 --   12 guests     0 or 1
 --   13 published  0 or 1
 --   14 run id     string       the run of the server that the caller talks to
+--   15 known      string       the name of the newest brake that these settings know of; empty for none
+--   16 brake      string       the brake that the ledger has noted, as brake.lua writes it; empty for none
 -- RETURNS
 --   1 IN_FORCE, 0 SUPERSEDED (a gate sells, or a later rebuild has begun), -1 UNSETTLED (the log is not empty)
 -- ERRORS
@@ -33,7 +36,7 @@
 
 local IN_FORCE, SUPERSEDED, UNSETTLED = 1, 0, -1
 
-local sale = redis.call('HMGET', KEYS[1], 'epoch', 'floor')
+local sale = redis.call('HMGET', KEYS[1], 'epoch', 'floor', 'brake')
 local outcome = IN_FORCE
 -- Lowered while no gate could say what is held: never below the highest unit that is.
 local stock = math.max(tonumber(ARGV[5]), tonumber(ARGV[2]) - 1)
@@ -43,6 +46,7 @@ if outcome ~= IN_FORCE then
   redis.call('DEL', KEYS[5], KEYS[6])
   return outcome
 end
+local brake = sale[3] or ARGV[16]
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 for i = 5, 6 do
   if redis.call('EXISTS', KEYS[i]) == 1 then
@@ -53,5 +57,6 @@ end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'floor', ARGV[1], 'next', ARGV[2], 'issued', ARGV[3], 'version', ARGV[4],
   'stock', string.format('%.0f', stock), 'limit', ARGV[6], 'price', ARGV[7], 'currency', ARGV[8], 'opens', ARGV[9],
   'closes', ARGV[10], 'paused', ARGV[11], 'guests', ARGV[12], 'published', ARGV[13],
-  'run_id', ARGV[14])
+  'run_id', ARGV[14], 'knows_brake', ARGV[15])
+if brake ~= '' and string.match(brake, '^%S+') ~= ARGV[15] then redis.call('HSET', KEYS[1], 'brake', brake) end
 return IN_FORCE

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- release: give up reservations and put their units back on sale.
 -- Closes the race with a second release, or with a unit already sold to somebody else: a reservation is
 -- found by shopper and order id, so what is no longer held is left alone and running it twice is harmless.

@@ -1,3 +1,4 @@
+#!lua
 -- tried: remember which shoppers tried to buy, for counting how many different ones there were.
 -- Closes the race with a process that dies between the two commands: what never expires would stay for ever.
 --

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import orjson
@@ -15,15 +16,21 @@ from flashdrop.headers import header_text, is_same_origin
 from flashdrop.lean import MAX_BODY_BYTES
 from flashdrop.ratelimit import limited
 from orders import identity
-from orders.answers import ANSWERS, CROSS_SITE, HISTORY_UNKNOWN, SIGN_IN_FIRST, Answer
+from orders.answers import ANSWERS, CROSS_SITE, HISTORY_UNKNOWN, SIGN_IN_FIRST, SIGN_OUT_LATER, Answer
 from orders.history import HistoryUnknown, history_in, history_of
 from orders.identity import InvalidIdentifier, shopper_of
+from orders.notices import too_few_left
 from orders.order import OrderStatus
-from orders.placing import MAX_QUANTITY, Placed, Placement, place
+from orders.placing import MAX_QUANTITY, Placed, Placement, Refusal, Refused, Shown, place
+from orders.sessions import NotEnded
+from sales.archive import sale_named
 from sales.board import current_board
 
 MAX_KEY_LENGTH = 255
 MAX_SKU_LENGTH = 64
+# What every client's numbers hold exactly.
+MAX_PRICE = 2**53 - 1
+CURRENCY = re.compile(r"[A-Z]{3}")
 
 
 class BadRequest(Exception):
@@ -34,9 +41,9 @@ class BadRequest(Exception):
         self.response = response
 
 
-def told(answer: Answer, code: str) -> HttpResponse:
-    """A refusal in the envelope."""
-    return envelope.error(answer.message, code, answer.status, answer.retry_after_seconds)
+def told(answer: Answer, code: str, message: str = "", data: dict[str, Any] | None = None) -> HttpResponse:
+    """A refusal in the envelope; `message` in place of the answer's own."""
+    return envelope.error(message or answer.message, code, answer.status, answer.retry_after_seconds, data)
 
 
 def read_json(request: HttpRequest) -> dict[str, Any]:
@@ -77,23 +84,27 @@ async def login(request: HttpRequest) -> HttpResponseBase:
     """Sign in and set the cookie."""
     try:
         body = read_json(request)
-        shopper = identity.sign_in(body.get("identifier"), identity.browser_session(request))
+        shopper = identity.sign_in(body.get("identifier"), identity.in_this_browser(request))
     except BadRequest as refused:
         return refused.response
     except InvalidIdentifier as error:
         return envelope.issue("identifier", str(error))
     response = envelope.ok({"userId": shopper.id, "identifier": shopper.name})
-    identity.remember(response, shopper, request.is_secure())
+    identity.remember(request, response, shopper)
     return response
 
 
 @api("POST")
 async def logout(request: HttpRequest) -> HttpResponseBase:
-    """Sign out: clear the cookie."""
+    """Sign out: end the session and clear the cookie."""
     if not is_same_origin(request):
         return told(CROSS_SITE, "CROSS_SITE")
+    try:
+        await identity.end_session(request)
+    except NotEnded:
+        return told(SIGN_OUT_LATER, "SALE_NOT_READY")
     response = envelope.ok(None)
-    identity.forget(response)
+    identity.forget(request, response)
     return response
 
 
@@ -101,13 +112,13 @@ async def create_order(request: HttpRequest) -> HttpResponseBase:
     """Buy."""
     try:
         body = read_json(request)
-        sku, quantity, key = order_fields(body, request.headers.get("Idempotency-Key"))
+        sku, quantity, key, shown = order_fields(body, request.headers.get("Idempotency-Key"))
     except BadRequest as refused:
         return refused.response
     shopper = shopper_of(request)
     if shopper is None:
         return told(SIGN_IN_FIRST, "UNAUTHORIZED")
-    return placement_response(await place(shopper, sku, quantity, key))
+    return placement_response(await place(shopper, sku, quantity, key, shown=shown))
 
 
 async def list_orders(request: HttpRequest) -> HttpResponseBase:
@@ -132,7 +143,7 @@ async def order_in_sale(request: HttpRequest, sku: str) -> HttpResponseBase:
     shopper = shopper_of(request)
     if shopper is None:
         return told(SIGN_IN_FIRST, "UNAUTHORIZED")
-    sale = (await current_board()).sale_named.get(sku)
+    sale = await sale_named(sku)
     try:
         visible = (await history_in(shopper, sale.id)).visible if sale else []
     except HistoryUnknown:
@@ -142,8 +153,8 @@ async def order_in_sale(request: HttpRequest, sku: str) -> HttpResponseBase:
     return envelope.ok(visible[0].as_json())
 
 
-def order_fields(body: dict[str, Any], key: str | None) -> tuple[str, int, str | None]:
-    """The sku, the quantity and the idempotency key of a purchase.
+def order_fields(body: dict[str, Any], key: str | None) -> tuple[str, int, str | None, Shown]:
+    """The sku, the quantity, the idempotency key and the price shown of a purchase.
 
     Raises:
         BadRequest: with everything that is wrong with them.
@@ -155,18 +166,34 @@ def order_fields(body: dict[str, Any], key: str | None) -> tuple[str, int, str |
         found.append(("sku", f"Required: a text of 1 to {MAX_SKU_LENGTH} characters."))
     if not isinstance(quantity, int) or isinstance(quantity, bool) or not 1 <= quantity <= MAX_QUANTITY:
         found.append(("quantity", f"Must be a whole number from 1 to {MAX_QUANTITY}."))
+    price, currency = body.get("price"), body.get("currency")
+    if "price" in body and not (isinstance(price, int) and not isinstance(price, bool) and 0 <= price <= MAX_PRICE):
+        found.append(("price", f"Must be a whole number from 0 to {MAX_PRICE}, in the currency's minor units."))
+    if "currency" in body and not (isinstance(currency, str) and CURRENCY.fullmatch(currency)):
+        found.append(("currency", "Must be a currency's code, three capital letters (ISO 4217)."))
     key = None if key is None else header_text(key)
     if key is not None and not (1 <= len(key) <= MAX_KEY_LENGTH and key.isprintable()):
         found.append(("Idempotency-Key", f"Must be 1 to {MAX_KEY_LENGTH} printable characters."))
     if found:
         raise BadRequest(envelope.issues(found))
-    return sku, quantity, key  # type: ignore[return-value]
+    return sku, quantity, key, Shown(price, currency)  # type: ignore[return-value]
 
 
 def placement_response(placement: Placement) -> HttpResponse:
     """201 new, 200 the order of an earlier try, 202 pending, else the refusal."""
     if not isinstance(placement, Placed):
-        return told(ANSWERS[placement.refusal], placement.refusal.value)
+        return refusal_response(placement)
     if placement.order.status is OrderStatus.PENDING:
         return envelope.ok(placement.order.as_json(), 202)
     return envelope.ok(placement.order.as_json(), 201 if placement.is_new else 200)
+
+
+def refusal_response(refused: Refused) -> HttpResponse:
+    """The refusal's status and code, with what a client needs to ask again."""
+    refusal, message = refused.refusal, ""
+    data: dict[str, Any] | None = None
+    if refusal is Refusal.OUT_OF_STOCK:
+        message, data = too_few_left(refused.available), {"available": refused.available}
+    elif refused.quote is not None:
+        data = {"price": refused.quote.price_minor, "currency": refused.quote.currency}
+    return told(ANSWERS[refusal], refusal.value, message, data)

@@ -17,17 +17,20 @@ class OrdersConfig(AppConfig):
     verbose_name = "Orders"
 
     def ready(self) -> None:
-        """Let the rate limiter count by shopper, and say loudly when identities are taken on trust."""
+        """Let the rate limiter count by session, and say loudly when identities are taken on trust."""
         from flashdrop.ratelimit import identify_by
         from orders.identity import shopper_of
 
-        def shopper_id(request: HttpRequest) -> str | None:
+        def session_id(request: HttpRequest) -> str | None:
             shopper = shopper_of(request)
-            return shopper.id if shopper else None
+            # Whom a proxy vouches for is one person in whatever browser.
+            if shopper is None:
+                return None
+            return shopper.id if shopper.is_vouched_for else shopper.session_id
 
-        identify_by(shopper_id)
+        identify_by(session_id)
         if config.trust_user_id_header:
             log.warning(
-                "TRUST_USER_ID_HEADER is on: whoever can reach this process can be anybody. "
+                "TRUST_USER_ID_HEADER is on: whoever connects from TRUSTED_PROXIES can be anybody. "
                 "Only a proxy that sets or removes X-User-Id on every request may stand in front."
             )

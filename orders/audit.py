@@ -7,10 +7,11 @@ from datetime import timedelta
 
 from flashdrop.redis_client import redis
 from orders import ledger
-from orders.ledger import Holding
+from orders.indexes import unguarded
 from orders.reconciliation import Drift, measure
 from orders.worker import GRACE_SECONDS
 from sales import catalogue, stock
+from sales.building import Holding
 from sales.gate import Levels, Reservation
 from sales.published import PublishedSale
 from sales.records import Record, records
@@ -48,6 +49,8 @@ class Evidence:
     double: list[tuple[int, list[str]]]
     above: list[tuple[str, int]]
     greedy: list[tuple[str, int]]
+    unguarded: str | None = None
+    """What the ledger lacks that makes overselling impossible."""
 
     @property
     def open_units(self) -> int:
@@ -100,8 +103,12 @@ async def audit(sale: PublishedSale) -> Audit:
         double=await ledger.doubly_sold(sale.id),
         above=await ledger.units_above(sale.id, sale.stock),
         greedy=await ledger.over_limit(sale.id, sale.highest_limit),
+        unguarded=await unguarded(),
     )
-    findings = [_oversold(sale, evidence), _limit(sale, evidence), _durable(evidence), _stranded(sale, evidence)]
+    findings = [
+        *(_oversold(sale, evidence), _limit(sale, evidence), _durable(evidence), _stranded(sale, evidence)),
+        guarded(evidence.unguarded),
+    ]
     return Audit(sale, findings, evidence)
 
 
@@ -169,6 +176,13 @@ def _durable(found: Evidence) -> Finding:
 
 def _stranded(sale: PublishedSale, found: Evidence) -> Finding:
     levels, confirmed = found.levels, _units_sold(found)
+    if sale.archived_at is not None and not levels.loaded:
+        return Finding(
+            "4 nothing stranded",
+            f"archived {sale.archived_at:%Y-%m-%d}, the gate has let it go; confirmed {confirmed}, available "
+            f"{sale.available}, stock {sale.stock}; pending {found.open_units}",
+            not found.pending and confirmed + sale.available == sale.stock,
+        )
     total = levels.available + found.open_units + confirmed
     figures = f"available {levels.available} + pending {found.open_units} + confirmed {confirmed} = {total}"
     if not levels.loaded:
@@ -190,6 +204,11 @@ def _stranded(sale: PublishedSale, found: Evidence) -> Finding:
             ),
         ),
     )
+
+
+def guarded(problem: str | None) -> Finding:
+    """Whether the ledger refuses what promises 1, 2 and 5 forbid; `problem` is what `indexes.unguarded` says."""
+    return Finding("1, 2, 5 are guarded", problem or "the ledger's unique indexes are in place", problem is None)
 
 
 def _units_sold(found: Evidence) -> int:

@@ -14,10 +14,10 @@ from datetime import UTC, datetime, timedelta
 
 from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import RedisError, redis
-from orders import ledger_desk
+from orders import ledger, ledger_desk
 from orders.ledger_desk import Event, OrderRecord
 from orders.order import Order
-from sales import stock
+from sales import catalogue, stock
 
 # When the gate is told once more: past any rebuild that was under way.
 AGAIN_AFTER = timedelta(seconds=60)
@@ -72,6 +72,11 @@ async def finish_cancelled(now: datetime | None = None) -> int:
     if not marked:
         return 0
     await _release([order for order, _ in marked])
+    for sale_id in await catalogue.archived_among({order.sale_id for order, _ in marked}):
+        # No gate, and no worker that would count: what is left is what the ledger holds.
+        sale = await catalogue.get(sale_id)
+        if sale is not None:
+            await catalogue.set_available(sale_id, sale.stock - (await ledger.tally(sale_id)).units)
     first, last = [[order.id for order, told in marked if told is was_told] for was_told in (False, True)]
     if first:
         await ledger_desk.tell_again(first, now + AGAIN_AFTER)

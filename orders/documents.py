@@ -123,6 +123,7 @@ def from_document(document: Document) -> Order:
         created_at=document.get("created_at", document["reserved_at"]),
         returned_units=tuple(document.get("returned_units", ())),
         given_up_at=document.get("given_up_at"),
+        session_ended="session_ended_at" in document,
     )
 
 

@@ -12,9 +12,8 @@ from flashdrop.loops import PerLoop
 from flashdrop.mongo_client import PyMongoError, mongo, within
 from flashdrop.redis_client import RedisError, redis
 from orders import ledger
-from orders.identity import Shopper
-from orders.order import Order, pending_order
-from orders.placing import may_see
+from orders.identity import Shopper, may_see
+from orders.order import Order, OrderStatus, pending_order
 from sales import stock
 from sales.gate import Reservation
 from sales.stock import ShopperInSale
@@ -33,10 +32,12 @@ class HistoryUnknown(Exception):
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """`visible` are the orders this browser may read, newest first; `has_hidden`: another browser has more."""
+    """`visible` are the orders this browser may read, newest first; `has_hidden`: there are more that hold units."""
 
     visible: list[Order]
     has_hidden: bool
+    hidden_sessions: frozenset[str] = frozenset()
+    """Sessions that bought what this browser may not read."""
 
 
 async def history_in(shopper: Shopper, sale_id: str) -> History:
@@ -78,8 +79,9 @@ async def _history(shopper: Shopper, of_gate: list[ShopperInSale], of_ledger: Le
         raise HistoryUnknown
     orders = sorted(found.values(), key=lambda order: order.reserved_at, reverse=True)
     visible = [order for order in orders if may_see(shopper, order)]
-    has_hidden = any(order.units and not may_see(shopper, order) for order in orders)
-    return History(visible, has_hidden)
+    hidden = [order for order in orders if not may_see(shopper, order)]
+    bought_by = frozenset(order.session_id for order in hidden if order.status is not OrderStatus.RELEASED)
+    return History(visible, any(order.units for order in hidden), bought_by)
 
 
 async def find_order(order_id: str) -> Order | None:

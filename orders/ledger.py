@@ -22,10 +22,9 @@ from flashdrop.mongo_client import Document
 from orders.documents import INDEXES, from_document, orders_collection, to_document
 from orders.order import Order, OrderStatus
 from sales import catalogue
+from sales.building import Holding
 
 DUPLICATE_KEY = 11000
-# Shopper id, order id, units and slots.
-Holding = tuple[str, str, tuple[int, ...], tuple[int, ...]]
 MAX_LISTED = 200
 
 
@@ -60,6 +59,11 @@ async def ensure_indexes() -> None:
 async def indexes() -> list[Document]:
     """The indexes that are there, as MongoDB lists them; none when there is no collection yet."""
     return [dict(index) async for index in await orders_collection().list_indexes()]
+
+
+async def holds_orders() -> bool:
+    """Whether there is any order, of whatever sale."""
+    return await orders_collection().find_one({}, {"_id": 1}) is not None
 
 
 async def try_reading_and_writing() -> None:
@@ -138,12 +142,29 @@ def _of_shoppers(shopper_ids: list[str], sale_id: str | None) -> AsyncCursor[Doc
     return orders_collection().find({"$or": [held, theirs | {"given_up_at": {"$exists": True}}]})
 
 
+@timed("mongodb")
+async def end_session(shopper_id: str, session_id: str, at: datetime) -> None:
+    """Mark the orders that this browser session placed: from now on no browser is shown them."""
+    theirs: Document = {"shopper": shopper_id, "session": session_id}
+    by_index = [theirs | {"slots": {"$exists": True}}, theirs | {"given_up_at": {"$exists": True}}]
+    await orders_collection().update_many({"$or": by_index}, {"$set": {"session_ended_at": at}})
+
+
 async def holdings(sale_id: str) -> AsyncIterator[Holding]:
     """What each order of the sale holds, in no particular order: all that a gate needs to know."""
     wanted = {"shopper": 1, "units": 1, "slots": 1}
     cursor = orders_collection().find({"sale": sale_id, "units": {"$exists": True}}, wanted, batch_size=10_000)
     async for row in cursor:
         yield row["shopper"], row["_id"], tuple(row["units"]), tuple(row["slots"])
+
+
+@timed("mongodb")
+async def highest_unit(sale_id: str) -> int:
+    """The highest unit that an order of the sale holds, 0 when none does. One look into an index."""
+    found = await orders_collection().find_one(
+        {"sale": sale_id, "units": {"$exists": True}}, {"units": 1}, sort=[("units", DESCENDING)]
+    )
+    return max(found["units"]) if found else 0
 
 
 @timed("mongodb")

@@ -191,6 +191,14 @@ async def to_release(now: datetime, count: int) -> list[tuple[Order, bool]]:
 
 
 @timed("mongodb")
+async def has_to_release(sale_id: str) -> bool:
+    """Whether the gate is still to be told of a cancelled order of this sale."""
+    return (
+        await orders_collection().find_one({"to_release": {"$exists": True}, "sale": sale_id}, {"_id": 1}) is not None
+    )
+
+
+@timed("mongodb")
 async def tell_again(order_ids: list[str], at: datetime) -> None:
     """Note that the gate was told of these cancelled orders, and is to be told once more `at`."""
     await orders_collection().update_many(

@@ -45,6 +45,8 @@ class Order(NamedTuple):
     returned_units: tuple[int, ...] = ()
     """What it held until it was given up."""
     given_up_at: datetime | None = None
+    session_ended: bool = False
+    """The browser session that placed it was signed out: it shows in no browser any more."""
 
     @property
     def is_given_up(self) -> bool:

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable
 from enum import Enum
 from time import perf_counter
 from typing import NamedTuple
@@ -18,16 +17,17 @@ from flashdrop.loops import PerLoop
 from flashdrop.mongo_client import PyMongoError, mongo
 from flashdrop.redis_client import RedisError, redis
 from orders import ledger
-from orders.identity import Shopper
+from orders.identity import Shopper, may_see
 from orders.indexes import indexes_ready
 from orders.order import Order, OrderStatus, context_of, pending_order
+from orders.reserving import reservations
 from orders.settlement import Outcome, confirmations
 from sales import stock, tally
+from sales.archive import sale_named
 from sales.board import board, current_board
-from sales.gate import Answer, Reservation, Verdict, Wish
+from sales.gate import Quote, Reservation, Verdict, Wish
 from sales.published import PublishedSale
 
-RESERVE_SECONDS = 3.0
 LOOK_UP_SECONDS = 2.5
 MAX_QUANTITY = 100
 # What is counted for an order that stood already: a retry, or a look at what became of it.
@@ -46,9 +46,22 @@ class Refusal(Enum):
     NAME_NEEDED = "UNAUTHORIZED"
     LIMIT_EXCEEDED = "LIMIT_EXCEEDED"
     OUT_OF_STOCK = "OUT_OF_STOCK"
+    PRICE_CHANGED = "PRICE_CHANGED"
     KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
     NOT_READY = "SALE_NOT_READY"
     OVERLOADED = "OVERLOADED"
+
+
+class Shown(NamedTuple):
+    """A unit's price as the shopper was shown it, in minor units; None where it is not to be compared."""
+
+    price_minor: int | None = None
+    currency: str | None = None
+
+
+NOT_COMPARED = Shown()
+# No sale has such a price: whoever was shown none is told the one that holds, and a repetition still finds its order.
+NEVER_SHOWN = Shown(-1, "")
 
 
 class Placed(NamedTuple):
@@ -56,12 +69,24 @@ class Placed(NamedTuple):
 
     order: Order
     is_new: bool
+    held: int = 0
+    """Units that this shopper holds in the sale by now, by the gate, in whatever browser they were bought."""
 
 
 class Refused(NamedTuple):
-    """No order, and no unit held."""
+    """No order, and no unit held by this try.
+
+    Args:
+        refusal: why.
+        held: units that this shopper holds in the sale already, as far as the gate was asked.
+        available: units left, where that is too few.
+        quote: the price that holds, where another one was shown.
+    """
 
     refusal: Refusal
+    held: int = 0
+    available: int = 0
+    quote: Quote | None = None
 
 
 Placement = Placed | Refused
@@ -77,13 +102,20 @@ _BY_VERDICT = {
     Verdict.GUESTS_REFUSED: Refusal.NAME_NEEDED,
     Verdict.LIMIT_EXCEEDED: Refusal.LIMIT_EXCEEDED,
     Verdict.OUT_OF_STOCK: Refusal.OUT_OF_STOCK,
+    Verdict.PRICE_CHANGED: Refusal.PRICE_CHANGED,
 }
 
 
 async def place(
-    shopper: Shopper, sku: str, quantity: int, key: str | None = None, attempt: str | None = None
+    shopper: Shopper,
+    sku: str,
+    quantity: int,
+    key: str | None = None,
+    *,
+    attempt: str | None = None,
+    shown: Shown = NOT_COMPARED,
 ) -> Placement:
-    """Buy `quantity` units of the sale `sku`.
+    """Buy `quantity` units of the sale `sku`, at the price that was `shown` or not at all.
 
     A repeat with the same idempotency `key` finds the order of the first try, and the key can't be used for another
     sale. A repeat of the same `attempt`, which a page makes up for each click that is meant, finds it too.
@@ -91,7 +123,7 @@ async def place(
     Never raises for a store that is away: an order whose reservation stands and whose confirmation is not known comes
     back pending.
     """
-    placement = await _place(shopper, sku, quantity, key, attempt)
+    placement = await _place(shopper, sku, quantity, key, attempt=attempt, shown=shown)
     outcome = placement.order.status.value if isinstance(placement, Placed) else placement.refusal.value
     metrics.count_order(outcome.lower())
     tally.told(sku, REPEATED if isinstance(placement, Placed) and not placement.is_new else outcome.lower())
@@ -111,19 +143,30 @@ def _log_outcome(placement: Placement, outcome: str, shopper: Shopper, sku: str)
         log.debug("order refused: %s", outcome, extra={"sku": sku, "shopper_id": shopper.id})
 
 
-async def _place(shopper: Shopper, sku: str, quantity: int, key: str | None, attempt: str | None) -> Placement:
-    shown = await current_board()
-    if not await indexes_ready():
+async def _place(
+    shopper: Shopper, sku: str, quantity: int, key: str | None, *, attempt: str | None, shown: Shown
+) -> Placement:
+    found = await current_board()
+    if not await indexes_ready() or found.doubts:
         return _REFUSED[Refusal.NOT_READY]
-    sale = shown.sale_named.get(sku)
+    sale = found.sale_named.get(sku)
     if sale is None:
-        return _REFUSED[Refusal.PRODUCT_NOT_FOUND if shown.knows_every_sale else Refusal.NOT_READY]
+        archived = await sale_named(sku)
+        if archived is not None:
+            return await _when_archived(archived, shopper, quantity, key, attempt)
+        return _REFUSED[Refusal.PRODUCT_NOT_FOUND if found.knows_every_sale else Refusal.NOT_READY]
     tally.tried(sale.id, (shopper.id,))
-    return await place_in(sale, shopper, quantity, key, attempt)
+    return await place_in(sale, shopper, quantity, key, attempt=attempt, shown=shown)
 
 
 async def place_in(
-    sale: PublishedSale, shopper: Shopper, quantity: int, key: str | None = None, attempt: str | None = None
+    sale: PublishedSale,
+    shopper: Shopper,
+    quantity: int,
+    key: str | None = None,
+    *,
+    attempt: str | None = None,
+    shown: Shown = NOT_COMPARED,
 ) -> Placement:
     """`place`, in a sale that the caller has, once the ledger's indexes are there. Neither counted nor logged."""
     key_digest = _digest(key) if key is not None else None
@@ -134,6 +177,7 @@ async def place_in(
         quantity,
         shopper.is_guest,
         context_of(sale.sku, shopper.name, shopper.session_id, key_digest),
+        *shown,
     )
     started = perf_counter()
     try:
@@ -146,13 +190,30 @@ async def place_in(
     metrics.observe_step("reserve", perf_counter() - started)
     if answer.verdict is Verdict.GRANTED:
         assert answer.reservation is not None
-        return await _confirm(shopper, answer.reservation, is_new=True)
+        placement = await _confirm(shopper, answer.reservation, is_new=True)
+        # What was refused after all is given back.
+        return placement._replace(held=answer.held) if isinstance(placement, Placed) else placement
     if answer.verdict is Verdict.KNOWN:
         assert answer.entry_id is not None
-        return await _known(shopper, sale, quantity, order_id, answer.entry_id)
+        return (await _known(shopper, sale, quantity, order_id, answer.entry_id))._replace(held=answer.held)
     if answer.verdict is Verdict.NOT_READY:
         board().ask_for_settings()  # perhaps only our epoch is old
-    return _REFUSED[_BY_VERDICT[answer.verdict]]
+    return Refused(_BY_VERDICT[answer.verdict], answer.held, answer.available, answer.quote)
+
+
+async def _when_archived(
+    sale: PublishedSale, shopper: Shopper, quantity: int, key: str | None, attempt: str | None
+) -> Placement:
+    """The gate no longer knows the sale: a repeat finds its order in the ledger, anything else comes too late."""
+    order_id = order_id_for(sale.id, shopper.id, _digest(key) if key is not None else attempt)
+    try:
+        async with asyncio.timeout(LOOK_UP_SECONDS):
+            order = await lookups().submit(order_id)
+    except (PyMongoError, TimeoutError, Overloaded):
+        return _REFUSED[Refusal.NOT_READY]
+    if order is not None:
+        return _told(shopper, order, quantity, is_new=False)
+    return _REFUSED[Refusal.ENDED if sale.published else Refusal.PRODUCT_NOT_FOUND]
 
 
 async def _confirm(shopper: Shopper, reservation: Reservation, is_new: bool) -> Placement:
@@ -215,13 +276,6 @@ async def _still_pending(sale: PublishedSale, entry_id: str) -> Reservation | No
         return None
 
 
-def may_see(shopper: Shopper, order: Order) -> bool:
-    """Whether this browser may read the order: it placed it, or a trusted proxy vouches for the person."""
-    if order.shopper_id != shopper.id:
-        return False
-    return shopper.is_vouched_for or order.session_id == shopper.session_id
-
-
 def order_id_for(sale_id: str, shopper_id: str, attempt: str | None) -> str:
     """A new order id; for the same attempt always the same one."""
     if attempt is None:
@@ -231,48 +285,6 @@ def order_id_for(sale_id: str, shopper_id: str, attempt: str | None) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-
-
-class Reservations:
-    """One batcher for each sale: a script call touches one sale's keys."""
-
-    def __init__(self) -> None:
-        redis()  # made first, so that it is closed last
-        tally.writer()
-        self._batchers: dict[str, Batcher[Wish, Answer]] = {}
-        self._sales: dict[str, PublishedSale] = {}
-
-    def submit(self, sale: PublishedSale, wish: Wish) -> Awaitable[Answer]:
-        """The gate's answer, in a batch with whatever else waits for this sale.
-
-        Raises:
-            Overloaded: too many are waiting.
-        """
-        self._sales[sale.id] = sale
-        batcher = self._batchers.get(sale.id)
-        if batcher is None:
-            # Whoever was told "try again" must not be sold something behind their back.
-            batcher = self._batchers[sale.id] = Batcher(
-                self._flush_for(sale.id), patience_seconds=RESERVE_SECONDS, skips_abandoned=True
-            )
-        return batcher.submit(wish)
-
-    @property
-    def waiting(self) -> int:
-        """Purchases that no batch has taken yet."""
-        return sum(batcher.waiting for batcher in self._batchers.values())
-
-    async def drain(self) -> None:
-        """Wait for every batch under way."""
-        for batcher in self._batchers.values():
-            await batcher.drain()
-
-    def _flush_for(self, sale_id: str) -> Callable[[list[Wish]], Awaitable[list[Answer]]]:
-        async def flush(batch: list[Wish]) -> list[Answer]:
-            metrics.BATCH_SIZE.labels("reserve").observe(len(batch))
-            return await stock.reserve(redis(), sale_id, self._sales[sale_id].epoch, batch)
-
-        return flush
 
 
 async def _look_up(batch: list[str]) -> list[Order | None]:
@@ -285,5 +297,4 @@ def _new_lookups() -> Batcher[str, Order | None]:
     return Batcher(_look_up)
 
 
-reservations: PerLoop[Reservations] = PerLoop(Reservations, Reservations.drain)
 lookups: PerLoop[Batcher[str, Order | None]] = PerLoop(_new_lookups, Batcher.drain)

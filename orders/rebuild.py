@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -17,12 +17,15 @@ from redis.asyncio.lock import Lock
 from flashdrop import metrics
 from flashdrop.redis_client import RedisError, redis
 from orders import ledger
+from orders.indexes import unguarded
 from orders.recovery import finish_pending
 from sales import catalogue, stock
+from sales.building import Holding
 from sales.gate import Load
 from sales.published import PublishedSale
 
 PROGRESS_EVERY = 10_000
+RENEW_SECONDS = stock.LEASE_SECONDS / 5
 log = logging.getLogger(__name__)
 
 
@@ -46,9 +49,13 @@ async def rebuild(sale: PublishedSale, on_progress: Callable[[int, int], None] =
     `on_progress` hears how many orders were read, of how many, every `PROGRESS_EVERY` orders and at the end.
 
     Raises:
-        RebuildImpossible: somebody else is at it, or the log holds reservations whose outcome is unknown.
+        RebuildImpossible: somebody else is at it, the log holds reservations whose outcome is unknown, or the ledger
+            lacks a unique index: what it holds can't be relied on, and what the log holds must not be written.
         pymongo.errors.PyMongoError, redis.exceptions.RedisError: a store is away; the gate stays stopped.
     """
+    problem = await unguarded()
+    if problem is not None:
+        raise RebuildImpossible(f"sale {sale.sku}: {problem}")
     lease = stock.rebuild_lease(redis(), sale.id)
     if not await lease.acquire():
         raise RebuildImpossible(f"sale {sale.sku}: somebody else is rebuilding it")
@@ -72,21 +79,31 @@ async def _rebuild(sale: PublishedSale, lease: Lock, on_progress: Callable[[int,
     await stock.fence(redis(), raised.id, raised.epoch - 1)
     await finish_pending(raised)
     total = (await ledger.tally(raised.id)).orders
-    held: list[ledger.Holding] = []
-    async for holding in ledger.holdings(raised.id):
-        held.append(holding)
-        if len(held) % PROGRESS_EVERY == 0:
-            await lease.reacquire()
-            on_progress(len(held), total)
-    on_progress(len(held), len(held))
-    highest = max((max(units) for _, _, units, _ in held), default=0)
+    highest = await ledger.highest_unit(raised.id)
     if highest > raised.stock:  # lowered while no gate could say what is held
         raised = await catalogue.raise_stock_to(raised, highest) or raised
-    outcome = await stock.load(redis(), raised, held)
+    read, renewed_at = 0, started
+
+    async def holdings() -> AsyncIterator[Holding]:
+        nonlocal read
+        async for holding in ledger.holdings(raised.id):
+            read += 1
+            yield holding
+            if read % PROGRESS_EVERY == 0:
+                on_progress(read, total)
+
+    async def renew() -> None:
+        nonlocal renewed_at
+        if perf_counter() - renewed_at > RENEW_SECONDS:
+            await lease.reacquire()
+            renewed_at = perf_counter()
+
+    outcome = await stock.load(redis(), raised, holdings(), renew)
+    on_progress(read, read)
     if outcome is Load.UNSETTLED:
         raise RebuildImpossible(f"sale {sale.sku}: reservations are still being confirmed")
-    result = Rebuilt(raised, len(held), perf_counter() - started, outcome is Load.IN_FORCE)
+    result = Rebuilt(raised, read, perf_counter() - started, outcome is Load.IN_FORCE)
     log.warning(
-        "sale %s: gate rebuilt from %d orders in %.2f s, epoch %d", sale.sku, len(held), result.seconds, raised.epoch
+        "sale %s: gate rebuilt from %d orders in %.2f s, epoch %d", sale.sku, read, result.seconds, raised.epoch
     )
     return result

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from flashdrop import metrics
@@ -32,6 +33,7 @@ SHARE_OF_TIME = 0.05
 # A sale in which nothing has moved since it was found in order is looked at this often.
 UNMOVED_SECONDS = 60.0
 STRANDED_FOR_SECONDS = 5.0
+DRIFTS = ("forgotten", "stranded")
 log = logging.getLogger(__name__)
 
 
@@ -65,6 +67,7 @@ async def measure(sale: PublishedSale) -> Drift:
 
 @dataclass(slots=True)
 class _Watch:
+    sku: str
     next_look_at: float = 0.0
     looked_at: float = 0.0
     in_order_at: Levels | None = None
@@ -78,6 +81,13 @@ class Reconciler:
     def __init__(self) -> None:
         self._watches: dict[str, _Watch] = {}
 
+    def forget_all_but(self, sale_ids: Collection[str]) -> None:
+        """Sales that are gone are watched no more."""
+        for gone in self._watches.keys() - set(sale_ids):
+            for kind in DRIFTS:
+                metrics.DRIFT.remove(self._watches[gone].sku, kind)
+            del self._watches[gone]
+
     async def look_at(self, sale: PublishedSale, levels: Levels | None = None) -> Drift | None:
         """Measure when it is this sale's turn, and act on what is certain. Gives what it found; None: not looked.
 
@@ -86,8 +96,8 @@ class Reconciler:
         """
         watch = self._watches.get(sale.id)
         if watch is None:
-            watch = self._watches[sale.id] = _Watch()
-            for kind in ("forgotten", "stranded"):
+            watch = self._watches[sale.id] = _Watch(sale.sku)
+            for kind in DRIFTS:
                 metrics.DRIFT.labels(sale.sku, kind)
         started = time.monotonic()
         if started < watch.next_look_at:

@@ -9,14 +9,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import redis
 from orders.audit import Audit, Evidence, audit
-from orders.indexes import ensure_indexes
 from orders.rebuild import RebuildImpossible, rebuild
 from orders.recovery import finish_pending
 from orders.worker import GRACE_SECONDS
 from sales import catalogue, publishing, stock
+from sales.brakes import Keeper
 from sales.published import PublishedSale
 
 # One step can bring the next to light: a pending order that the ledger refuses stops the gate.
@@ -47,7 +46,8 @@ def plan(found: Audit) -> list[Step]:
         what = f"put version {found.sale.version} in force at the gate, which has {evidence.levels.version}"
         steps.append(Step(what, publishing.put_in_force))
     available = _available(found, is_gate_believed=not reasons)
-    if available != found.sale.available and (reasons or evidence.levels.loaded):
+    has_figures = reasons or evidence.levels.loaded or found.sale.archived_at is not None
+    if available != found.sale.available and has_figures:
         steps.append(Step(f"correct sales.available from {found.sale.available} to {available}", _note_available))
     return steps
 
@@ -60,13 +60,13 @@ async def repair(sale: PublishedSale) -> list[str]:
     """
     told: list[str] = []
     for _ in range(MAX_ROUNDS):
-        steps = plan(await audit(sale))
+        found = await audit(sale)
+        steps = plan(found)
         if not steps:
             break
-        try:
-            await ensure_indexes()
-        except PyMongoError as error:
-            return [*told, f"not done: the ledger can't be guarded by its unique indexes ({str(error)[:200]})"]
+        if found.evidence.unguarded is not None:
+            return [*told, f"not done: {found.evidence.unguarded}; see `manage.py doctor`"]
+        await Keeper().look_at_ledger()
         for step in steps:
             current = await catalogue.get(sale.id) or sale
             try:
@@ -92,7 +92,7 @@ def _is_unguarded(evidence: Evidence) -> bool:
 def _reasons_to_rebuild(found: Audit) -> list[str]:
     evidence, levels = found.evidence, found.evidence.levels
     if not levels.loaded:
-        return ["it is not loaded"]
+        return ["it is not loaded"] if found.sale.archived_at is None or evidence.pending else []
     forgotten = f"it has forgotten {len(evidence.forgotten) or evidence.drift.forgotten} orders or units"
     stranded = f"it strands {len(evidence.stranded) or evidence.drift.stranded} orders or units"
     return [

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from flashdrop.redis_client import redis
 from orders import ledger
-from orders.audit import Finding, audit
+from orders.audit import Finding, audit, guarded
+from orders.indexes import unguarded
 from sales import stock
 from sales.published import PublishedSale
 
@@ -84,4 +85,5 @@ async def _counted(sale: PublishedSale, sold_orders: int, sold_units: int, most_
             else "the gate has not loaded this sale",
             levels.loaded and not stranded and total == levels.stock == sale.stock,
         ),
+        guarded(await unguarded()),
     ]

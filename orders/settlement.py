@@ -21,6 +21,7 @@ from flashdrop.loops import PerLoop
 from flashdrop.mongo_client import mongo
 from flashdrop.redis_client import RedisError, redis
 from orders import ledger
+from orders.indexes import Unguarded, indexes_ready
 from orders.ledger import Insertion
 from orders.order import Order, OrderStatus, pending_order
 from sales import catalogue, stock
@@ -183,6 +184,8 @@ def _written(task: asyncio.Task[Order]) -> None:
 
 async def _settle_batch(batch: list[Reservation]) -> list[Settled]:
     metrics.BATCH_SIZE.labels("confirm").observe(len(batch))
+    if not await indexes_ready():
+        raise Unguarded("a unique index is missing: what is reserved stays pending")
     return await settle(batch, board().sales)
 
 

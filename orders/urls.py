@@ -2,13 +2,13 @@
 
 from django.urls import URLPattern, path
 
-from orders import api, views
+from orders import api, buying, views
 
 urlpatterns = [
     path("sales/<sku>/me", views.me, name="me"),
-    path("sales/<sku>/orders", views.buy, name="buy"),
+    path("sales/<sku>/orders", buying.buy, name="buy"),
     path("session", views.sign_in, name="sign_in"),
-    path("session/end", views.sign_out, name="sign_out"),
+    path("session/end", views.leave, name="sign_out"),
     path("orders/", views.my_orders, name="my_orders"),
     path("orders/<token>/", views.receipt, name="receipt"),
 ]

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.csrf import csrf_protect
 
 from sales import backoffice
-from sales.desk import copying, journal, local_time, outcome, words
+from sales.desk import braking, copying, journal, local_time, outcome, words
 from sales.desk.advice import advice
 from sales.desk.page import tabs
 from sales.desk.sale_list import SaleColumns, When, local_moment
@@ -167,16 +167,18 @@ class SaleAdmin(SaleColumns):
         """Nothing: see `save_model`."""
 
     def save_model(self, request: HttpRequest, obj: Sale, form: Any, change: bool) -> None:
-        """Save the row and the line of the log together, then put the sale in force.
+        """Save the row and the line of the log together, then put the sale in force. A pause begins at the gate.
 
         Raises:
             ChangedMeanwhile: somebody has saved it since the form was judged.
             IntegrityError: somebody has just added a sale under the same SKU.
         """
+        begins_pause = change and obj.version and obj.paused and not form.before.paused
+        pulled = braking.pull(obj, request.user.get_username()) if begins_pause else None
         with backoffice.unchanged(obj.pk, form.before) if change else transaction.atomic() as is_unchanged:
             if change and not is_unchanged:
                 raise ChangedMeanwhile
-            is_marked = backoffice.save(obj)
+            is_marked = backoffice.save(obj, released=pulled.brake if pulled else None)
             reason = form.cleaned_data["reason"].strip()
             if change:
                 changes = journal.changes_between(form.before, obj.settings())
@@ -185,7 +187,8 @@ class SaleAdmin(SaleColumns):
                 journal.note(request.user, obj, "Added", reason=reason, is_new=True)
         if is_marked:
             # If we die before it, the worker does it.
-            for said in outcome.publish(obj, request.user).messages:
+            found = outcome.publish(obj, request.user)
+            for said in (outcome.braked(found, pulled) if pulled else found).messages:
                 self.message_user(request, said.text, said.level)
 
     def response_add(self, request: HttpRequest, obj: Sale, post_url_continue: str | None = None) -> HttpResponse:

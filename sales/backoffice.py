@@ -19,12 +19,14 @@ from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 from django.db.models import F
 from django.db.models.functions import Greatest
+from django.utils import timezone
 from pymongo.errors import DuplicateKeyError
 
 from flashdrop import loops
 from flashdrop.mongo_client import PyMongoError, within
 from flashdrop.redis_client import RedisError, redis
 from sales import catalogue, publishing, stock
+from sales.gate import Brake
 from sales.models import Sale
 from sales.published import SaleSettings
 from sales.publishing import Published
@@ -43,19 +45,26 @@ ANSWER_SECONDS = 1.5
 
 
 class LedgerAway(Exception):
-    """The ledger can't be written now; the row is kept and will be published later."""
+    """The ledger can't be written now, or has lost the sale; the row is kept and will be published later."""
 
 
 class SkuTaken(Exception):
     """The ledger has another sale under this sku; the row is kept, and no longer marked as published."""
 
 
-def save(sale: Sale) -> bool:
-    """Save the row, marked for publishing when shoppers can see it or could before. Returns whether it was marked."""
+def save(sale: Sale, released: Brake | None = None) -> bool:
+    """Save the row, marked for publishing when shoppers can see it or could before. Returns whether it was marked.
+
+    `released` is a brake that whoever saves knows of: once published, `paused` alone says whether the sale is stopped.
+    """
     sale.needs_publishing = sale.published or sale.version > 0
     sale.saved_version = F("saved_version") + 1 if not sale._state.adding else 1
     # Not the version: whoever publishes writes that, and may have done so since this row was read.
-    sale.save(update_fields=None if sale._state.adding else SAVED)
+    saved = SAVED
+    if released is not None:
+        sale.knows_brake = released.name
+        saved = [*SAVED, "knows_brake"]
+    sale.save(update_fields=None if sale._state.adding else saved)
     sale.refresh_from_db(fields=["saved_version"])
     return sale.needs_publishing
 
@@ -89,7 +98,15 @@ def publish_saved(sale_id: str) -> Published | None:
             break
         as_read = Sale.objects.filter(pk=sale_id, saved_version=sale.saved_version)
         try:
-            published = loops.run(partial(publishing.publish, sale.settings(), sale.saved_version))
+            published = loops.run(
+                partial(
+                    publishing.publish,
+                    sale.settings(),
+                    sale.saved_version,
+                    knows_brake=sale.knows_brake,
+                    must_exist=sale.version > 0,
+                )
+            )
         except catalogue.Overtaken as newer:
             # Saved anew since we read it; or nobody did, and the back office is an older copy of itself, restored.
             if as_read.update(saved_version=newer.saved + 1):
@@ -110,6 +127,12 @@ def publish_saved(sale_id: str) -> Published | None:
 def save_and_publish(sale: Sale) -> Published | None:
     """`save`, then `publish_saved`; for commands, outside of any transaction. None when nothing was to be published."""
     return publish_saved(sale.pk) if save(sale) else None
+
+
+async def must_have() -> dict[str, str]:
+    """The sales that the ledger must have by the back office: sale id to sku of what was published and isn't over."""
+    rows = Sale.objects.filter(published=True, version__gt=0, closes_at__gt=timezone.now())
+    return {pk: sku async for pk, sku in rows.values_list("pk", "sku")}
 
 
 async def publish_outstanding() -> int:
@@ -140,6 +163,23 @@ def is_sku_taken(sku: str, sale_id: str) -> bool:
         log.warning("sku %s: the ledger can't be asked whether it is taken: %s", sku, error)
         return False
     return there is not None and there.id != sale_id
+
+
+def in_force(sale: Sale) -> Published | None:
+    """What the stores have of a row that somebody else has published; None when they can't be asked."""
+
+    async def ask() -> Published | None:
+        published = await catalogue.get(sale.pk)
+        _, (levels,) = await stock.levels(redis(), [sale.pk])
+        if published is None:
+            return None
+        return Published(published, in_force=levels.loaded and levels.version >= published.version)
+
+    try:
+        return loops.run(ask)
+    except (PyMongoError, RedisError) as error:
+        log.warning("sale %s: whether it is in force can't be asked: %s", sale.sku, error)
+        return None
 
 
 def units_taken(sale: Sale) -> int:

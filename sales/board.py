@@ -14,16 +14,19 @@ import logging
 import time
 from datetime import UTC, datetime, timedelta
 
+from flashdrop import siblings
 from flashdrop.loops import PerLoop
 from flashdrop.mongo_client import PyMongoError, mongo, within
 from flashdrop.prepared import Prepared
 from flashdrop.redis_client import RedisError, redis
 from flashdrop.supervised import Loop
 from sales import catalogue, featuring, stock
+from sales.brakes import Memory
+from sales.doubts import Doubts
 from sales.gate import Levels
 from sales.hub import hub
 from sales.published import PublishedSale
-from sales.showing import Showing, render_products
+from sales.showing import Phase, Showing, render_products
 
 REFRESH_SECONDS = 0.2
 SETTINGS_SECONDS = 1.0
@@ -35,6 +38,8 @@ LIVELY_SECONDS = 5.0
 STALE_SECONDS = 1.0
 # How long the first request may wait for the first look at the stores.
 FIRST_LOAD_SECONDS = 5.0
+# How long somebody may wait for the board to look again.
+LOOK_AGAIN_SECONDS = 1.0
 # Longer than this without an answer from the ledger, and there may be sales that the board has not heard of.
 COMPLETE_SECONDS = 5.0
 log = logging.getLogger(__name__)
@@ -57,12 +62,19 @@ class Board:
         """The same by sku: what a purchase asks the gate about, whatever is on show."""
         self.unreadable = 0
         """Sales whose documents in the ledger can't be read; the others are on show."""
+        self.behind_until = float("-inf")
+        """Until then there may be a sale that this board has not heard of (`sales/archive.py`)."""
         self._settings_at = float("-inf")
         self._woken_at = float("-inf")
         self._levels_at = float("-inf")
         self._levels: dict[str, Levels] = {}
         self._all_levels_at = float("-inf")
         self._lively_until: dict[str, float] = {}
+        self._brakes = Memory()
+        self.doubts = Doubts()
+        """While there is any, nothing is sold and every sale is shown as not ready."""
+        self.shown_sum = siblings.sum_of([])
+        """What is on show, as other processes compare it with theirs."""
         self._clock_offset = timedelta()
         # The front page's sale stays the same until the board changes or the clock reaches the next edge.
         self._featured: Showing | None = None
@@ -71,18 +83,29 @@ class Board:
         self._loop: Loop | None = None
         self._first = asyncio.Event()
         self._reload = asyncio.Event()
+        # Looks at the stores that were begun, and the last of those that has ended.
+        self._begun = self._ended = 0
+        self._turn = asyncio.Event()
+
+    @property
+    def hears_ledger(self) -> bool:
+        """Whether the ledger has answered lately, with nothing but what can be read."""
+        return self.is_known and not self.unreadable and time.monotonic() - self._read_at < COMPLETE_SECONDS
 
     @property
     def knows_every_sale(self) -> bool:
-        """Whether a sale that the board doesn't have doesn't exist; false when the ledger has not answered for long, or
-        has one that can't be read.
-        """
-        return self.is_known and not self.unreadable and time.monotonic() - self._read_at < COMPLETE_SECONDS
+        """Whether a sale that neither the board nor the archive has doesn't exist."""
+        return self.hears_ledger and not self.doubts and time.monotonic() >= self.behind_until
 
     @property
     def age_seconds(self) -> float:
         """Since the gate last answered."""
         return time.monotonic() - self._levels_at
+
+    @property
+    def unloaded(self) -> list[str]:
+        """The skus of what is on show and can't be sold."""
+        return [sku for sku, showing in self.by_sku.items() if showing.phase is Phase.NOT_READY]
 
     def now(self) -> datetime:
         """The gate's clock."""
@@ -113,6 +136,15 @@ class Board:
             self._woken_at = time.monotonic()
             self._reload.set()
 
+    async def look_again(self) -> None:
+        """Return once the stores were asked after this call, whatever they said, or after a second."""
+        wanted = self._begun + 1
+        self.ask_for_settings()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                while self._ended < wanted:
+                    await self._turn.wait()
+
     def featured(self) -> Showing | None:
         """The sale for the front page; see `sales.featuring`."""
         now = self.now()
@@ -127,17 +159,22 @@ class Board:
         if time.monotonic() - self._settings_at >= SETTINGS_SECONDS:
             await self._refresh_settings()
         await self._ask_levels()
+        await self.doubts.probe([sale.id for sale in self.sales.values() if sale.published])
         if any(sale.version < self._levels[i].version for i, sale in self.sales.items() if i in self._levels):
             await self._refresh_settings()
-        self._show(self._levels)
+        self._show({} if self.doubts else self._levels)
 
     async def _round(self) -> None:
+        self._begun += 1
         try:
             await self.refresh()
         except Exception:
             self._close()
             raise
         finally:
+            self._ended = self._begun
+            self._turn.set()
+            self._turn = asyncio.Event()
             self._first.set()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._reload.wait(), self._pause_seconds())
@@ -157,7 +194,10 @@ class Board:
 
     async def _refresh_settings(self) -> None:
         try:
+            # Read first: what is entered there is in the ledger already.
+            await self.doubts.read_register()
             sales, self.unreadable = await within(STALE_SECONDS, catalogue.shelf())
+            await within(STALE_SECONDS, self.doubts.compare(sales))
         except (PyMongoError, TimeoutError) as error:
             log.warning("the ledger's settings can't be read: %s", error)
             # Once in a while, not at every refresh: the gate's levels must not wait for it.
@@ -165,6 +205,8 @@ class Board:
             return
         self.sales = {sale.id: sale for sale in sales}
         self.sale_named = {sale.sku: sale for sale in sales}
+        for gone in self._lively_until.keys() - self.sales.keys():
+            del self._lively_until[gone]
         self._settings_at = time.monotonic()
         self._was_read = True
         self._read_at = time.monotonic()
@@ -184,11 +226,18 @@ class Board:
         self._clock_offset = now - datetime.now(UTC)
         self._levels_at = time.monotonic()
         found = dict(zip(ids, answered, strict=True))
+        await self._hold_brakes(found)
         if asks_all:
             self._all_levels_at = self._levels_at
             self._levels = found
         else:
             self._levels |= found
+
+    async def _hold_brakes(self, levels: dict[str, Levels]) -> None:
+        try:
+            await self._brakes.hold(levels, self.sales)
+        except RedisError as error:
+            log.warning("a brake can't be pulled again: %s", error)
 
     def _is_lively(self, sale_id: str) -> bool:
         return self._lively_until.get(sale_id, 0.0) > time.monotonic() or hub().has_viewers(sale_id)
@@ -220,6 +269,8 @@ class Board:
             self.by_sku = shown
             self.products = render_products(list(shown.values()))
         self.is_known = self._was_read
+        self.shown_sum = siblings.sum_of(showing.sale.id for showing in shown.values())
+        siblings.siblings.write(self.shown_sum, self.is_known and not self.doubts and not self.unloaded)
         # Last: whatever fails while rendering, the requests that come now are answered by the new state.
         for showing in news:
             if hub().has_viewers(showing.sale.id):

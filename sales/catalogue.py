@@ -10,7 +10,10 @@ Versions of the shop run side by side over it during an update. What a document 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection as Ids
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import NamedTuple
 
 from pymongo import ASCENDING, IndexModel, ReturnDocument
@@ -18,12 +21,25 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from flashdrop.metrics import timed
 from flashdrop.mongo_client import Collection, Document, collection
+from sales.gate import Brake
 from sales.published import PublishedSale, SaleSettings, read_fields
 
 FIRST_EPOCH = 1
 # Set on rehearsals only: the id of the sale that is rehearsed.
 MARK = "rehearsal_of"
-INDEXES = (IndexModel([("sku", ASCENDING)], unique=True, name="sku"),)
+# Set on archived sales until the gate has let them go.
+GATE_STANDS = "gate_stands"
+IN_USE = {"archived_at": None}
+ARCHIVED = {"archived_at": {"$ne": None}}
+BACK_IN_USE = {"$unset": {"archived_at": "", "archived_epoch": "", GATE_STANDS: ""}}
+INDEXES = (
+    IndexModel([("sku", ASCENDING)], unique=True, name="sku"),
+    # So that what is read each second is what is in use, however many sales there were.
+    IndexModel([("archived_at", ASCENDING)], name="archived"),
+    IndexModel(
+        [(GATE_STANDS, ASCENDING)], partialFilterExpression={GATE_STANDS: {"$exists": True}}, name="archived_at_gate"
+    ),
+)
 log = logging.getLogger(__name__)
 
 
@@ -46,6 +62,10 @@ class Overtaken(Exception):
         self.saved = saved
 
 
+class Vanished(PyMongoError):
+    """The ledger doesn't have a sale that it had."""
+
+
 def _sales() -> Collection:
     return collection("sales")
 
@@ -61,24 +81,43 @@ async def indexes() -> list[Document]:
 
 
 @timed("mongodb")
-async def save(settings: SaleSettings, rehearsal_of: str | None = None, saved: int | None = None) -> PublishedSale:
-    """Store `settings` under a new version. Version 1 means that nothing of this sale was there before.
+async def save(
+    settings: SaleSettings,
+    rehearsal_of: str | None = None,
+    saved: int | None = None,
+    *,
+    knows_brake: str = "",
+    must_exist: bool = False,
+) -> PublishedSale:
+    """Store `settings` under a new version. Version 1 means that nothing of this sale was there before; an archived
+    sale is in use again, and its gate is to be rebuilt.
 
     `rehearsal_of` marks a new one as the rehearsal of that sale; the mark stays for good. `saved` orders what several
     processes publish: settings of a lower number are refused after those of a higher one, in the same step.
+    `knows_brake` names the newest brake that they know of. With `must_exist` a sale that was published before is not
+    made up anew: a ledger without it has lost it, and perhaps its orders.
 
     Raises:
         Overtaken: by its `saved`.
+        Vanished: with `must_exist`, it isn't there.
         pymongo.errors.DuplicateKeyError: another sale has this sku.
     """
-    values = asdict(settings)
+    values = asdict(settings) | {"knows_brake": knows_brake}
     sale_id = values.pop("id")
     wanted: Document = {"_id": sale_id}
     if saved is not None:
         values["saved"] = saved
         wanted["$or"] = [{"saved": {"$exists": False}}, {"saved": {"$lte": saved}}]
+    if must_exist:
+        found = await _save(wanted, values, settings, None, upsert=False)
+        if found is not None:
+            return found
+        there = await _sales().find_one({"_id": sale_id}, {"saved": 1})
+        if there is None:
+            raise Vanished(f"the ledger has lost the sale {settings.sku}, which was published before")
+        raise Overtaken(there.get("saved", 0))
     try:
-        return await _save(wanted, values, settings, rehearsal_of)
+        return await _inserted(wanted, values, settings, rehearsal_of)
     except DuplicateKeyError as error:
         there = await _sales().find_one({"_id": sale_id}, {"saved": 1})
         if saved is None or there is None:
@@ -86,15 +125,26 @@ async def save(settings: SaleSettings, rehearsal_of: str | None = None, saved: i
         if there.get("saved", 0) > saved:
             raise Overtaken(there["saved"]) from error
         # Another process has just inserted it; or its sku is another sale's, which the second try says again.
-        return await _save(wanted, values, settings, rehearsal_of)
+        return await _inserted(wanted, values, settings, rehearsal_of)
 
 
-async def _save(wanted: Document, values: Document, settings: SaleSettings, rehearsal_of: str | None) -> PublishedSale:
+async def _inserted(
+    wanted: Document, values: Document, settings: SaleSettings, rehearsal_of: str | None
+) -> PublishedSale:
+    found = await _save(wanted, values, settings, rehearsal_of, upsert=True)
+    assert found is not None  # an upsert always leaves one
+    return found
+
+
+async def _save(
+    wanted: Document, values: Document, settings: SaleSettings, rehearsal_of: str | None, *, upsert: bool
+) -> PublishedSale | None:
     document = await _sales().find_one_and_update(
         wanted,
         {
             "$set": values,
             "$inc": {"version": 1},
+            **BACK_IN_USE,
             "$max": {"highest_stock": settings.stock, "highest_limit": settings.limit_per_shopper},
             "$setOnInsert": {
                 "epoch": FIRST_EPOCH,
@@ -102,11 +152,10 @@ async def _save(wanted: Document, values: Document, settings: SaleSettings, rehe
                 **({MARK: rehearsal_of} if rehearsal_of is not None else {}),
             },
         },
-        upsert=True,
+        upsert=upsert,
         return_document=ReturnDocument.AFTER,
     )
-    assert document is not None  # an upsert always leaves one
-    return _from_document(document)
+    return _from_document(document) if document is not None else None
 
 
 @timed("mongodb")
@@ -124,8 +173,8 @@ async def get_by_sku(sku: str) -> PublishedSale | None:
 
 
 async def every() -> list[PublishedSale]:
-    """All sales, withdrawn ones too, earliest window first. Rehearsals are not among them: no board, no worker and no
-    report comes to know of one.
+    """All sales in use, withdrawn ones too, earliest window first. Archived ones are not among them, nor are
+    rehearsals: no board, no worker and no report comes to know of one.
     """
     return (await shelf()).sales
 
@@ -133,7 +182,7 @@ async def every() -> list[PublishedSale]:
 @timed("mongodb")
 async def shelf() -> Shelf:
     """`every`, and whether that is all: a document that can't be read costs the shop that one sale."""
-    found = _sales().find({MARK: {"$exists": False}}).sort([("opens_at", ASCENDING), ("_id", ASCENDING)])
+    found = _sales().find(IN_USE | {MARK: {"$exists": False}}).sort([("opens_at", ASCENDING), ("_id", ASCENDING)])
     sales, unreadable = [], 0
     async for document in found:
         try:
@@ -142,6 +191,13 @@ async def shelf() -> Shelf:
             log.error("%s", error)
             unreadable += 1
     return Shelf(sales, unreadable)
+
+
+@timed("mongodb")
+async def published() -> dict[str, str]:
+    """The sales that shoppers must see: sale id to sku."""
+    found = _sales().find({MARK: {"$exists": False}, "published": True, **IN_USE}, {"sku": 1})
+    return {document["_id"]: document["sku"] async for document in found}
 
 
 @timed("mongodb")
@@ -179,11 +235,34 @@ async def raise_stock_to(sale: PublishedSale, units: int) -> PublishedSale | Non
 
 @timed("mongodb")
 async def raise_epoch(sale_id: str) -> PublishedSale | None:
-    """Begin a rebuild: from now on only a gate loaded under the new epoch is believed. None without such a sale."""
+    """Begin a rebuild: from now on only a gate loaded under the new epoch is believed, and an archived sale is in use
+    again. None without such a sale.
+    """
     document = await _sales().find_one_and_update(
-        {"_id": sale_id}, {"$inc": {"epoch": 1}}, return_document=ReturnDocument.AFTER
+        {"_id": sale_id}, {"$inc": {"epoch": 1}, **BACK_IN_USE}, return_document=ReturnDocument.AFTER
     )
     return _from_document(document) if document else None
+
+
+@timed("mongodb")
+async def note_brake(sale_id: str, brake: Brake) -> None:
+    """Note a brake that was pulled at the gate, so that a rebuild of a gate that has lost it puts it back."""
+    await _sales().update_one(
+        {"_id": sale_id, "knows_brake": {"$ne": brake.name}, "brake.name": {"$ne": brake.name}},
+        {"$set": {"brake": asdict(brake)}},
+    )
+
+
+async def holds_sales() -> bool:
+    """Whether there is any, of whatever state."""
+    return await _sales().find_one({}, {"_id": 1}) is not None
+
+
+@timed("mongodb")
+async def missing(sale_ids: Ids[str]) -> set[str]:
+    """Those of `sale_ids` that the ledger doesn't have, in whatever state."""
+    there = _sales().find({"_id": {"$in": list(sale_ids)}}, {"_id": 1})
+    return set(sale_ids) - {document["_id"] async for document in there}
 
 
 @timed("mongodb")
@@ -192,9 +271,70 @@ async def set_available(sale_id: str, available: int) -> None:
     await _sales().update_one({"_id": sale_id, "available": {"$ne": available}}, {"$set": {"available": available}})
 
 
+@timed("mongodb")
+async def archive(sale: PublishedSale, at: datetime) -> bool:
+    """Put a sale away as long as nobody has published or rebuilt it since `sale` was read. Whether it was put away."""
+    done = await _sales().update_one(
+        {"_id": sale.id, "version": sale.version, "epoch": sale.epoch, **IN_USE},
+        {"$set": {"archived_at": at, "archived_epoch": sale.epoch, GATE_STANDS: True}},
+    )
+    return bool(done.modified_count)
+
+
+@timed("mongodb")
+async def archived_at_gate(before: datetime, count: int) -> list[PublishedSale]:
+    """Sales archived `before` then that the gate still has."""
+    found = _sales().find({GATE_STANDS: True, "archived_at": {"$lt": before}}).limit(count)
+    return [_from_document(document) async for document in found]
+
+
+@timed("mongodb")
+async def gone_from_gate(sale: PublishedSale) -> None:
+    """Note that the gate has let an archived sale go."""
+    await _sales().update_one({"_id": sale.id, "epoch": sale.epoch, **ARCHIVED}, {"$unset": {GATE_STANDS: ""}})
+
+
+@timed("mongodb")
+async def take_back(sale: PublishedSale) -> None:
+    """Have an archived sale in use again, as it is."""
+    await _sales().update_one({"_id": sale.id, **ARCHIVED}, BACK_IN_USE)
+
+
+@timed("mongodb")
+async def look_at_gates_again() -> int:
+    """Mark archived sales whose gate a version that knows no archive has rebuilt. Returns how many. Reads them all."""
+    rebuilt = {"$expr": {"$ne": ["$epoch", "$archived_epoch"]}}
+    change = [{"$set": {GATE_STANDS: True, "archived_epoch": "$epoch"}}]
+    return (await _sales().update_many(ARCHIVED | rebuilt, change)).modified_count
+
+
+@timed("mongodb")
+async def named(skus: Sequence[str]) -> dict[str, PublishedSale]:
+    """Sales by sku, in use or archived, in one round trip. Rehearsals are not among them."""
+    found = _sales().find({"sku": {"$in": list(skus)}, MARK: {"$exists": False}})
+    return {document["sku"]: _from_document(document) async for document in found}
+
+
+@timed("mongodb")
+async def archived_among(sale_ids: Iterable[str]) -> set[str]:
+    """Which of these sales are archived: gone from the shelf, and not from the ledger."""
+    found = _sales().find({"_id": {"$in": list(sale_ids)}} | ARCHIVED, {"_id": 1})
+    return {document["_id"] async for document in found}
+
+
+@timed("mongodb")
+async def count_archived() -> int:
+    """How many sales are archived."""
+    return await _sales().count_documents(ARCHIVED)
+
+
 def _from_document(document: Document) -> PublishedSale:
     try:
-        return PublishedSale(id=document["_id"], **read_fields(document))
+        read = read_fields(document)
+        noted = read["brake"]
+        brake = Brake(noted["name"], noted["pulled_at"], noted["by"]) if noted else None
+        read["brake"] = brake if brake is not None and brake.name != read["knows_brake"] else None
+        return PublishedSale(id=document["_id"], **read)
     except (KeyError, TypeError) as error:
         raise Unreadable(
             f"sale {document.get('sku', document['_id'])}: its document can't be read: {error!r}"

@@ -9,6 +9,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 
 from flashdrop.languages import language_in
 from flashdrop.wire_socket import EXTENSION
+from sales.archive import shown
 from sales.board import current_board
 from sales.hub import CLOSE_TRY_LATER, News, Viewer, hub
 
@@ -16,7 +17,7 @@ BEAT_PARAMETER = "beat"
 
 
 class BannerConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """Registers the socket with the hub. Refuses a sale that is not on show; ignores what a client sends.
+    """Registers the socket with the hub. Refuses what is neither on show nor archived; ignores what clients send.
 
     Beats come to those who ask for them (`?beat=1`): by contract others hear of changes only.
     """
@@ -26,7 +27,7 @@ class BannerConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def connect(self) -> None:
         board, sku = await current_board(), self.scope["url_route"]["kwargs"]["sku"]
-        showing = board.by_sku.get(sku)
+        showing = await shown(sku)
         if showing is None:
             await self.close(CLOSE_TRY_LATER)
             return

@@ -174,7 +174,14 @@ class Hub:
         self._viewers[sale_id].discard(viewer)
         if not self._viewers[sale_id]:
             del self._viewers[sale_id]
+            self._forget(sale_id)
+
+    def _forget(self, sale_id: str) -> None:
+        """Keep nothing of a sale that nobody watches any more, once no round is under way in it."""
+        if not self.has_viewers(sale_id):
             self._told_at.pop(sale_id, None)
+            if sale_id not in self._rounds:
+                self._news.pop(sale_id, None)
 
     def publish(self, sale_id: str, text_in: Callable[[str], str]) -> None:
         """Offer every viewer of the sale `text_in(their language)`; returns without waiting for any of them."""
@@ -187,6 +194,7 @@ class Hub:
         if len(viewers) <= AT_ONCE:
             self._offer(sale_id, viewers)
             self._told_at[sale_id] = time.monotonic()
+            self._forget(sale_id)
             return
         self._rounds[sale_id] = asyncio.get_running_loop().create_task(self._make_rounds(sale_id))
 
@@ -213,6 +221,7 @@ class Hub:
             self._told_at[sale_id] = time.monotonic()
         finally:
             del self._rounds[sale_id]
+            self._forget(sale_id)
 
     def _offer(self, sale_id: str, viewers: list[Viewer]) -> None:
         bulletin = self._news[sale_id]

@@ -28,6 +28,16 @@ def sale_keys(sale_id: str) -> SaleKeys:
     return SaleKeys(f"{tag}:sale", f"{tag}:shoppers", f"{tag}:returned", f"{tag}:pending")
 
 
+def aside(keys: SaleKeys, epoch: int) -> tuple[str, str]:
+    """Where a rebuild under `epoch` puts `shoppers` and `returned` together; expire by themselves."""
+    return f"{keys.shoppers}:{epoch}", f"{keys.returned}:{epoch}"
+
+
+def rebuilding_key(sale_id: str) -> str:
+    """string: held by whoever rebuilds the sale's gate; expires by itself."""
+    return f"{sale_keys(sale_id).sale}:rebuilding"
+
+
 def told_key(sale_id: str, minute: int) -> str:
     """hash: what shoppers were told in one minute since the epoch, `<second of it>:<outcome>` to a count; expires."""
     return f"flashdrop:{{{sale_id}}}:told:{minute}"
@@ -46,8 +56,24 @@ def tried_key(sale_id: str) -> str:
 WHOLE_SHOP = "whole-shop"
 """Stands for a sale's id in `told_key` where no sale is known yet; no sale has it."""
 
+
+def probe_key(sale_id: str) -> str:
+    """string: written to learn whether the server of this sale takes writes; expires."""
+    return f"flashdrop:{{{sale_id}}}:probe"
+
+
+PUBLISHED_SALES = "flashdrop:sales"
+"""hash: sale id to sku, of every sale that the ledger must have: what was ever published, and is not archived."""
+
+WORKER_ALIVE = "flashdrop:worker:alive"
+"""string: when a worker last looked at the gate, ms since the epoch, whatever the ledger does; expires by itself."""
+
 WORKER_HEARTBEAT = "flashdrop:worker:heartbeat"
 """string: when a worker last completed a round, ms since the epoch; expires by itself."""
+
+ENDED_SESSIONS = "flashdrop:sessions:ended"
+"""stream: browser sessions that were signed out, `session` to the id; the newest, and gone a cookie's life after the
+last."""
 
 REHEARSAL_UNDER_WAY = "flashdrop:rehearsal"
 """string: the id of the rehearsal that runs now; one at a time. Expires by itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -16,6 +17,9 @@ from sales.published import SaleSettings
 MAX_STOCK = 10_000_000
 MAX_LIMIT_PER_SHOPPER = 100
 MAX_PRICE_MINOR = 1_000_000_000
+# What a sale can be planned for. Times out of it that are stored already must not stop anybody from pausing that sale.
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+OUT_OF_RANGE = "Choose a time in the years 2000 to 2099."
 
 
 def new_sale_id() -> str:
@@ -47,7 +51,8 @@ class Sale(models.Model):
         help_text="An https:// address, or a path on this site such as /static/img/demo.svg.",
         validators=[
             RegexValidator(
-                r"^(https://[^\s\"'<>]+|/[^/\s\"'<>][^\s\"'<>]*)\Z",
+                # No backslash: browsers take it for a slash, so that `/\host` is another site's address.
+                r"^(https://[^\s\"'<>\\]+|/[^/\s\"'<>\\][^\s\"'<>\\]*)\Z",
                 "Give an https:// address or a path that starts with /.",
             )
         ],
@@ -101,6 +106,14 @@ class Sale(models.Model):
     needs_publishing = models.BooleanField(
         default=False, editable=False, help_text="Edited here, and not known to be in the ledger yet."
     )
+    knows_brake = models.CharField(
+        max_length=40,
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The newest brake that these settings know of: it is part of `paused`, or was released.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -117,7 +130,13 @@ class Sale(models.Model):
         Raises:
             ValidationError: with a message for each field that is wrong.
         """
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {
+            name: OUT_OF_RANGE
+            for name in ("opens_at", "closes_at")
+            if (at := getattr(self, name)) is not None and not EARLIEST <= at < LATEST
+        }
+        if found:
+            raise ValidationError(found)
         if self.opens_at and self.closes_at and self.closes_at <= self.opens_at:
             found["closes_at"] = "The sale would close before it opens. Choose a later closing time."
         elif self.closes_at and self.published and self._window_changed() and self.closes_at <= timezone.now():

@@ -3,6 +3,7 @@
 VIEW = "view_sale"
 ADD = "add_sale"
 CHANGE = "change_sale"
+DELETE = "delete_sale"
 CONTROL = "control_sale"
 REHEARSE = "rehearse_sale"
 VIEW_ORDERS = "view_orders"

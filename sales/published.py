@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from flashdrop.envelope import to_ms
+from sales.gate import Brake
 
 # What a field means in a document of a version that did not know it, as a function of the document. A sale can't be
 # without the fields that say nothing of it. One declared from now on needs it: versions run side by side in an update.
 ASSUMED = "assumed"
+# Times can be reckoned with only where the calendar goes on in both directions. What a form would refuse may be stored
+# all the same, and no page, board or worker must fail over one sale's.
+FIRST, LAST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
 
 
 def _assumed(value: Any) -> dict[str, Callable[[Mapping[str, Any]], Any]]:
@@ -58,7 +62,8 @@ class PublishedSale(SaleSettings):
 
     `version` rises with each publication, `epoch` with each rebuild of the gate; `available` is what the worker last
     counted, for reports and for the time when the gate can't be asked; `highest_stock` and `highest_limit` are the
-    highest that were ever published, since what was bought under them stands.
+    highest that were ever published, since what was bought under them stands. `archived_at`: over and settled long
+    since; no board shows it, no worker tends it, the gate has let it go. Times are at least `FIRST`, at most `LAST`.
     """
 
     version: int
@@ -66,6 +71,15 @@ class PublishedSale(SaleSettings):
     available: int = field(compare=False, metadata={ASSUMED: lambda document: document["stock"]})
     highest_stock: int = field(metadata={ASSUMED: lambda document: document["stock"]})
     highest_limit: int = field(metadata={ASSUMED: lambda document: document["limit_per_shopper"]})
+    archived_at: datetime | None = field(default=None, compare=False, metadata=_assumed(None))
+    knows_brake: str = field(default="", metadata=_assumed(""))
+    """The name of the newest brake that these settings know of: it is part of `paused`, or was released."""
+    brake: Brake | None = field(default=None, metadata=_assumed(None))
+    """The newest brake that was noted in the ledger, unless the settings know of it."""
+
+    def __post_init__(self) -> None:
+        for name in ("opens_at", "closes_at"):
+            object.__setattr__(self, name, min(max(getattr(self, name), FIRST), LAST))
 
 
 def read_fields(document: Mapping[str, Any]) -> dict[str, Any]:

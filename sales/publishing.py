@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 
 from flashdrop.redis_client import RedisError, redis
-from sales import catalogue, stock
+from sales import catalogue, register, stock
 from sales.gate import Publication
 from sales.published import PublishedSale, SaleSettings
 
@@ -25,10 +25,14 @@ class Published:
     in_force: bool
 
 
-async def publish(settings: SaleSettings, saved: int | None = None) -> Published:
+async def publish(
+    settings: SaleSettings, saved: int | None = None, *, knows_brake: str = "", must_exist: bool = False
+) -> Published:
     """Store `settings` in the ledger under a new version, then put them in force at the gate.
 
-    `saved`, where there is one, tells which of several settings was saved last (`catalogue.save`).
+    `saved`, where there is one, tells which of several settings was saved last (`catalogue.save`). A brake at the gate
+    is let go if it is the one that they know of, by its name; any other holds on. `must_exist` is for a sale that was
+    published before.
 
     Not atomic: between the two steps the gate sells by the older version. A unit it issues above a lowered stock stays
     pending until the stock is corrected, so nothing is written that the ledger's stock does not cover.
@@ -38,7 +42,7 @@ async def publish(settings: SaleSettings, saved: int | None = None) -> Published
         pymongo.errors.DuplicateKeyError: another sale has this sku.
         pymongo.errors.PyMongoError: the ledger can't be written; whether it was is unknown, and repeating is safe.
     """
-    sale = await catalogue.save(settings, saved=saved)
+    sale = await catalogue.save(settings, saved=saved, knows_brake=knows_brake, must_exist=must_exist)
     return await put_in_force(sale, create=sale.version == 1)
 
 
@@ -53,8 +57,16 @@ async def put_in_force(sale: PublishedSale, *, create: bool = False) -> Publishe
         return Published(sale, in_force=False)
     if outcome is Publication.NOT_LOADED:
         return Published(sale, in_force=False)
+    await _enter(sale)
     if stock_in_force > sale.stock:
         corrected = await catalogue.raise_stock_to(sale, stock_in_force)
         if corrected is not None:
             return await put_in_force(corrected)
     return Published(sale, in_force=True)
+
+
+async def _enter(sale: PublishedSale) -> None:
+    try:
+        await register.enter(redis(), {sale.id: sale.sku})
+    except RedisError as error:
+        log.warning("sale %s: it can't be entered in the register; a worker does it: %s", sale.sku, error)

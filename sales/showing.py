@@ -7,7 +7,9 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
+from django.utils import translation
 from django.utils.functional import cached_property
+from django.utils.translation import gettext, ngettext
 
 from flashdrop import languages
 from flashdrop.envelope import encode, iso_utc, timestamp_tail
@@ -37,14 +39,31 @@ class Phase(StrEnum):
 
 
 def phase_at(sale: PublishedSale, levels: Levels | None, now: datetime) -> Phase:
-    """The phase of `sale` at `now`, by the gate's clock. A gate that is silent or not loaded makes it NOT_READY."""
-    if levels is None or not levels.loaded or levels.epoch != sale.epoch:
-        return Phase.NOT_READY
-    if now < sale.opens_at:
-        return Phase.UPCOMING
-    if now >= sale.closes_at:
+    """The phase of `sale` at `now`, by the gate's clock. A gate that is silent or not loaded makes it NOT_READY; an
+    archived sale has none any more.
+
+    Whether it is paused is the gate's to say: settings that have not reached it stop nobody.
+    """
+    if sale.archived_at is not None:
         return Phase.ENDED
-    if sale.paused:
+    if levels is None or not levels.loaded or not levels.published or levels.epoch != sale.epoch:
+        return Phase.NOT_READY
+    return _phase_within(sale.opens_at, sale.closes_at, levels, now)
+
+
+def phase_at_gate(levels: Levels, now: datetime) -> Phase | None:
+    """The phase by what the gate has alone; None for a sale that it doesn't sell because it is withdrawn."""
+    if not levels.loaded or levels.opens_at is None or levels.closes_at is None:
+        return Phase.NOT_READY
+    return _phase_within(levels.opens_at, levels.closes_at, levels, now) if levels.published else None
+
+
+def _phase_within(opens_at: datetime, closes_at: datetime, levels: Levels, now: datetime) -> Phase:
+    if now < opens_at:
+        return Phase.UPCOMING
+    if now >= closes_at:
+        return Phase.ENDED
+    if levels.is_stopped:
         return Phase.PAUSED
     if levels.available <= 0:
         return Phase.SOLD_OUT
@@ -197,6 +216,7 @@ class Face:
             "showing": self._showing,
             "sale": sale,
             "price": format_minor(sale.price_minor, sale.currency, languages.locale_of(self.language)),
+            "limit": limit_text(sale.limit_per_shopper, self.language),
             "opens": moment(sale.opens_at),
             "closes": moment(sale.closes_at),
             "opens_from": moment(sale.opens_at, part="from"),
@@ -216,6 +236,14 @@ class Face:
         """The sale's page; holds nothing about the viewer."""
         text = languages.render("sales/page.html", {**self.context, "banner": self.banner_html}, self.language)
         return Prepared(text.encode(), HTML, REVALIDATE, vary=languages.VARY)
+
+
+def limit_text(limit: int, language: str) -> str:
+    """How many one shopper may buy, as people read it."""
+    with translation.override(language):
+        if limit == 1:
+            return gettext("One per shopper")
+        return ngettext("Up to %(limit)s per shopper", "Up to %(limit)s per shopper", limit) % {"limit": limit}
 
 
 def render_products(showings: list[Showing]) -> Prepared:

@@ -7,8 +7,7 @@ asked; the outcome of a call that raised is unknown, and repeating it is safe.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -17,22 +16,34 @@ from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
 
 from flashdrop import redis_client
-from flashdrop.envelope import from_ms
+from flashdrop.envelope import from_ms, to_ms
 from flashdrop.metrics import timed
 from flashdrop.scripts import run_script
-from sales.gate import Answer, Held, Levels, Load, Publication, Reservation, Verdict, Wish
-from sales.keys import sale_keys, tried_key
+from sales.building import SETTLED_ENTRY, Building, Holding, nothing_more, parts_of
+from sales.gate import (
+    LEVELS,
+    Answer,
+    Brake,
+    Held,
+    Levels,
+    Load,
+    Publication,
+    Quote,
+    Reservation,
+    Verdict,
+    Wish,
+    levels_from,
+)
+from sales.keys import rebuilding_key, sale_keys, tried_key
 from sales.published import PublishedSale
 
 T = TypeVar("T")
 # Sale id and shopper id.
 ShopperInSale = tuple[str, str]
-# In a shopper's record, the entry id of an order that is in the ledger already.
-SETTLED_ENTRY = "0-0"
 # The longest log that is counted in one go: about 5 ms of the gate's time.
 COUNTED_ENTRIES = 5000
-# What a rebuild that died half-way leaves behind goes away by itself.
-ASIDE_SECONDS = 600
+# How long the gate remembers that a sale is archived: past any rebuild or publication that was under way.
+TOMBSTONE_SECONDS = 30 * 86400
 # A rebuild that dies keeps others waiting for at most this long; one that lives renews it.
 LEASE_SECONDS = 10.0
 
@@ -46,9 +57,9 @@ async def reserve(client: Redis, sale_id: str, epoch: int, wishes: Sequence[Wish
     reserved_at = from_ms(now_ms)
     found = []
     for wish, answer in zip(wishes, answers, strict=True):
-        verdict = Verdict(answer[0])
+        verdict, held = Verdict(answer[0]), answer[1]
         if verdict is Verdict.GRANTED:
-            _, units, slots, price, currency, entry_id = answer
+            units, slots, price, currency, entry_id = answer[2:]
             reservation = Reservation(
                 sale_id=sale_id,
                 order_id=wish.order_id,
@@ -63,11 +74,15 @@ async def reserve(client: Redis, sale_id: str, epoch: int, wishes: Sequence[Wish
                 entry_id=entry_id,
                 context=wish.context,
             )
-            found.append(Answer(verdict, reservation))
+            found.append(Answer(verdict, held, reservation))
         elif verdict is Verdict.KNOWN:
-            found.append(Answer(verdict, entry_id=answer[3]))
+            found.append(Answer(verdict, held, entry_id=answer[4]))
+        elif verdict is Verdict.OUT_OF_STOCK:
+            found.append(Answer(verdict, held, available=answer[2]))
+        elif verdict is Verdict.PRICE_CHANGED:
+            found.append(Answer(verdict, held, quote=Quote(int(answer[2]), answer[3], version)))
         else:
-            found.append(_REFUSALS[verdict])
+            found.append(Answer(verdict, held))
     return found
 
 
@@ -96,7 +111,7 @@ async def publish(client: Redis, sale: PublishedSale, *, create: bool) -> tuple[
     """
     keys = sale_keys(sale.id)
     (run_id,) = await run_ids(client, [sale.id])
-    args = [int(create), sale.epoch, sale.version, *sale.gate_args(), run_id]
+    args = [int(create), sale.epoch, sale.version, *sale.gate_args(), run_id, sale.knows_brake]
     status, stock = await run_script(client, "publish", [keys.sale, keys.returned], args)
     return Publication(status), stock
 
@@ -105,6 +120,17 @@ async def publish(client: Redis, sale: PublishedSale, *, create: bool) -> tuple[
 async def fence(client: Redis, sale_id: str, epoch: int) -> bool:
     """Stop a gate of `epoch` or older: it answers NOT_READY until it is rebuilt under a newer one."""
     return bool(await run_script(client, "fence", [sale_keys(sale_id).sale], [epoch]))
+
+
+@timed("redis")
+async def brake(client: Redis, sale_id: str, name: str, by: str, pulled_at: datetime | None = None) -> Brake | None:
+    """Stop a sale at once, whatever the ledger does. Pulled again under its `name` it changes nothing.
+
+    Returns the brake that holds, which may be an earlier one; None when settings that know of this one are in force.
+    """
+    pulled = to_ms(pulled_at) if pulled_at is not None else 0
+    text: str = await run_script(client, "brake", [sale_keys(sale_id).sale], [name, by, pulled])
+    return Brake.parse(text) if text else None
 
 
 @timed("redis")
@@ -127,15 +153,10 @@ async def levels(client: Redis, sale_ids: Sequence[str]) -> tuple[datetime, list
     async with client.pipeline(transaction=False) as pipe:
         for sale_id in sale_ids:
             keys = sale_keys(sale_id)
-            pipe.hmget(keys.sale, "epoch", "version", "stock", "issued", "run_id")
+            pipe.hmget(keys.sale, LEVELS)
             pipe.xlen(keys.pending)
         now, replies = await asyncio.gather(redis_client.server_time(client), pipe.execute())
-    return now, [
-        Levels(True, int(epoch), int(version or 0), int(stock or 0), int(issued or 0), loaded_in or "", pending)
-        if epoch
-        else _UNLOADED
-        for (epoch, version, stock, issued, loaded_in), pending in zip(replies[::2], replies[1::2], strict=True)
-    ]
+    return now, [levels_from(fields, pending) for fields, pending in zip(replies[::2], replies[1::2], strict=True)]
 
 
 @timed("redis")
@@ -207,31 +228,34 @@ async def pending_of(client: Redis, questions: Sequence[ShopperInSale]) -> list[
 async def load(
     client: Redis,
     sale: PublishedSale,
-    held: Iterable[tuple[str, str, tuple[int, ...], tuple[int, ...]]],
+    held: Iterable[Holding] | AsyncIterable[Holding],
+    after_each_part: Callable[[], Awaitable[object]] = nothing_more,
 ) -> Load:
     """Put a gate in force that holds exactly `held`: shopper id, order id, units and slots of each order.
 
-    Built aside and swapped in one step, over a gate that was fenced and whose log is settled.
+    Built aside as `held` is read, and swapped in one step, over a gate that was fenced and whose log is settled.
     """
-    keys = sale_keys(sale.id)
     # Asked for first: if the server restarts while we build, the gate shows an earlier run and is rebuilt.
     (run_id,) = await run_ids(client, [sale.id])
-    records: defaultdict[str, list[str]] = defaultdict(list)
-    taken: set[int] = set()
-    for shopper_id, order_id, units, slots in held:
-        records[shopper_id].append(f"{order_id} {_joined(units)} {_joined(slots)} {SETTLED_ENTRY}")
-        taken.update(units)
-    highest = max(taken, default=0)
-    shoppers_aside, returned_aside = f"{keys.shoppers}:{sale.epoch}", f"{keys.returned}:{sale.epoch}"
-    await client.delete(shoppers_aside, returned_aside)
-    for part in _runs(list(records.items())):
-        await client.hset(shoppers_aside, mapping={shopper_id: ";".join(mine) for shopper_id, mine in part})
-        await client.expire(shoppers_aside, ASIDE_SECONDS)
-    for gap in _runs([unit for unit in range(1, highest) if unit not in taken]):
-        await client.zadd(returned_aside, {str(unit): unit for unit in gap})
-        await client.expire(returned_aside, ASIDE_SECONDS)
-    args = [sale.epoch, highest + 1, len(taken), sale.version, *sale.gate_args(), run_id]
-    return Load(await run_script(client, "load", [*keys, shoppers_aside, returned_aside], args))
+    building = Building(client, sale)
+    await building.begin()
+    async for part in parts_of(held):
+        await building.add(part)
+        await after_each_part()
+    async for gap in building.gaps():
+        await building.return_units(gap)
+        await after_each_part()
+    noted = str(sale.brake) if sale.brake else ""
+    counted = [sale.epoch, building.highest + 1, building.issued, sale.version]
+    args = [*counted, *sale.gate_args(), run_id, sale.knows_brake, noted]
+    return Load(await run_script(client, "load", [*sale_keys(sale.id), *building.keys], args))
+
+
+@timed("redis")
+async def retire(client: Redis, sale: PublishedSale) -> bool:
+    """Let go of an archived sale's gate, unless it was published, rebuilt or reserved from since. Repeating is safe."""
+    keys = sale_keys(sale.id)
+    return bool(await run_script(client, "retire", keys, [sale.epoch, sale.version, TOMBSTONE_SECONDS]))
 
 
 @timed("redis")
@@ -247,16 +271,12 @@ def rebuild_lease(client: Redis, sale_id: str) -> Lock:
 
     It saves work and no more: epoch, floor and log are what keeps a wrong gate from being loaded.
     """
-    return client.lock(f"{sale_keys(sale_id).sale}:rebuilding", timeout=LEASE_SECONDS, blocking=False)
+    return client.lock(rebuilding_key(sale_id), timeout=LEASE_SECONDS, blocking=False)
 
 
 def _runs(items: Sequence[T], size: int = 1000) -> list[Sequence[T]]:
     """`items` in runs that fit into one command."""
     return [items[start : start + size] for start in range(0, len(items), size)]
-
-
-def _joined(numbers: Iterable[int]) -> str:
-    return ",".join(map(str, numbers))
 
 
 def _numbers(joined: str) -> tuple[int, ...]:
@@ -283,7 +303,3 @@ def _from_entry(sale_id: str, entry_id: str, fields: dict[str, str]) -> Reservat
         entry_id=entry_id,
         context=fields["context"],
     )
-
-
-_REFUSALS = {verdict: Answer(verdict) for verdict in Verdict}
-_UNLOADED = Levels(False, 0, 0, 0, 0, "")

@@ -12,6 +12,7 @@ from flashdrop.api import page
 from flashdrop.errors import handler404, plain_error
 from flashdrop.languages import VARY, language_of, render
 from flashdrop.prepared import Prepared
+from sales.archive import shown
 from sales.board import Board, current_board
 from sales.reminder import calendar_file
 from sales.showing import Showing
@@ -48,7 +49,7 @@ async def banner(request: HttpRequest, sku: str) -> HttpResponseBase:
 async def reminder(request: HttpRequest, sku: str) -> HttpResponseBase:
     """The opening as a calendar file."""
     board = await current_board()
-    showing = board.by_sku.get(sku)
+    showing = await shown(sku)
     if showing is None:
         return not_found(request, board)
     language = language_of(request)
@@ -61,9 +62,9 @@ async def reminder(request: HttpRequest, sku: str) -> HttpResponseBase:
 
 
 async def from_board(request: HttpRequest, sku: str, part: Callable[[Showing], Prepared]) -> HttpResponseBase:
-    """One prepared part of a sale on show, in the form the request accepts; else why there is none."""
+    """One prepared part of a sale on show or archived, in the form the request accepts; else why there is none."""
     board = await current_board()
-    showing = board.by_sku.get(sku)
+    showing = board.by_sku.get(sku) or await shown(sku)
     return part(showing).response(request) if showing else not_found(request, board)
 
 

@@ -150,17 +150,19 @@ def session() -> str:
 
 def measure(port: int, cookie: str, filled: Filled) -> list[str]:
     """Ask for each page `RUNS` times and print how long it took. Returns the names of those that were too slow."""
-    here = f"/admin/desk/sales/{SALE_ID}/orders/"
+    from django.urls import reverse
+
+    here, everywhere = reverse("desk:sale_orders", args=[SALE_ID]), reverse("desk:orders")
     middle = filled.began_at + (filled.ended_at - filled.began_at) / 2
     window = {"since": f"{middle:%Y-%m-%dT%H:%M:%S}", "until": f"{middle + timedelta(minutes=1):%Y-%m-%dT%H:%M:%S}"}
     pages = {
         "the list": here,
         "a page in the middle": f"{here}?after={round(middle.timestamp() * 1000)}-{filled.order_id}",
-        "one order": f"/admin/desk/orders/{filled.order_id}/",
+        "one order": reverse("desk:order", args=[filled.order_id]),
         "by order id": f"{here}?q={filled.order_id}",
-        "by order id, in all sales": f"/admin/desk/orders/?q={filled.order_id}",
+        "by order id, in all sales": f"{everywhere}?q={filled.order_id}",
         "by shopper": f"{here}?q={quote(filled.shopper)}",
-        "by shopper, in all sales": f"/admin/desk/orders/?q={quote(filled.shopper)}",
+        "by shopper, in all sales": f"{everywhere}?q={quote(filled.shopper)}",
         "by unit": f"{here}?q=%23{filled.unit}",
         "a name nobody has": f"{here}?q=nobody+at+all",
         "by time": f"{here}?{urlencode(window)}",
@@ -169,6 +171,7 @@ def measure(port: int, cookie: str, filled: Filled) -> list[str]:
         "fulfilled": f"{here}?state=fulfilled",
         "cancelled (a few)": f"{here}?state=cancelled",
         "not confirmed (none)": f"{here}?state=released",
+        "the live view's figures": reverse("desk:live_data", args=[SALE_ID]),
         "first byte of the export": f"{here}export/?format=csv",
     }
     slow = []

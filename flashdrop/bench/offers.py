@@ -11,6 +11,9 @@ if TYPE_CHECKING:  # Django is set up only once the stores run
     from sales.published import PublishedSale, SaleSettings
 
 BATCH = 5000
+PRICE_MINOR, CURRENCY = 12900, "EUR"
+# What the page's form says of one unit.
+ONE_UNIT = f"quantity=1&price={PRICE_MINOR}&currency={CURRENCY}"
 
 
 def settings_for(name: str, stock: int, opens_in: timedelta = timedelta(0)) -> SaleSettings:
@@ -24,8 +27,8 @@ def settings_for(name: str, stock: int, opens_in: timedelta = timedelta(0)) -> S
         name="Aurora desk lamp",
         description="Warm light, brushed brass, made in a small run.",
         image_url="",
-        price_minor=12900,
-        currency="EUR",
+        price_minor=PRICE_MINOR,
+        currency=CURRENCY,
         stock=stock,
         limit_per_shopper=1,
         opens_at=opens_at,
@@ -44,8 +47,8 @@ def offer(name: str, stock: int, opens_in: timedelta = timedelta(0)) -> Publishe
     return loops.run(lambda: publishing.publish(settings_for(name, stock, opens_in))).sale
 
 
-async def write_orders(sale: PublishedSale, orders: int) -> None:
-    """Write `orders` orders of `sale` into the ledger, behind its gate's back: one unit each, from the first on."""
+async def write_orders(sale: PublishedSale, orders: int, first: int = 1) -> None:
+    """Write orders of `sale` into the ledger, behind its gate's back: one for each unit from `first` to `orders`."""
     from orders import ledger
     from orders.order import Order, OrderStatus
 
@@ -70,7 +73,7 @@ async def write_orders(sale: PublishedSale, orders: int) -> None:
             created_at=now,
         )
 
-    for start in range(1, orders + 1, BATCH):
+    for start in range(first, orders + 1, BATCH):
         await ledger.insert([order(unit) for unit in range(start, min(start + BATCH, orders + 1))], now)
 
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 
 from flashdrop.bench.clients import Answer, Connection, Socket, connect, open_socket, request
+from flashdrop.bench.offers import ONE_UNIT
 
 AGAIN_SECONDS = 0.2
 PATIENCE_SECONDS = 20.0
@@ -41,7 +42,7 @@ class Shopper:
         self._page = request("GET", port, path, {"Cookie": cookie, "Accept-Encoding": "gzip"})
         self._panel = request("GET", port, f"{path}me", from_page)
         form = {**from_page, "Content-Type": "application/x-www-form-urlencoded"}
-        wish = f"attempt={secrets.token_hex(16)}&quantity=1".encode()
+        wish = f"attempt={secrets.token_hex(16)}&{ONE_UNIT}".encode()
         self._purchase = request("POST", port, f"{path}orders", form, wish)
 
     @property

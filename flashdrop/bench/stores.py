@@ -44,6 +44,9 @@ def own_stores() -> Iterator[Stores]:
             FLASHDROP_DATA_DIR=str(folder),
             DJANGO_SETTINGS_MODULE="flashdrop.settings",
             LOG_LEVEL="ERROR",
+            # All viewers are one address here.
+            SOCKETS_MAX="100000",
+            SOCKETS_PER_ADDRESS="100000",
         )
         yield Stores(folder, redis, mongo)
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from flashdrop.bench import limits
-from flashdrop.bench.offers import mint_cookies, offer, sold
+from flashdrop.bench.offers import ONE_UNIT, mint_cookies, offer, sold
 from flashdrop.bench.row import Curve, Findings, Row
 from flashdrop.bench.shop import Shop
 from flashdrop.bench.stores import Stores
@@ -91,7 +91,7 @@ class Traffic:
 
     def form_orders(self, connections: int = CONNECTIONS) -> Load:
         """The same by the page's form, as htmx sends it."""
-        return self._sell(connections, lambda sku: (f"/sales/{sku}/orders", FORM, f"quantity=1&attempt={sku}", "htmx"))
+        return self._sell(connections, lambda sku: (f"/sales/{sku}/orders", FORM, f"{ONE_UNIT}&attempt={sku}", "htmx"))
 
     def buy_from(self, sku: str, cookies: Path, connections: int = CONNECTIONS) -> Load:
         """Buy in a sale that is on show, as the shoppers of `cookies`."""

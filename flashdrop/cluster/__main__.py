@@ -65,9 +65,10 @@ async def _run(folder: Path, arguments: argparse.Namespace) -> int:
 
 async def _open_to_visitors(cluster: Installation) -> None:
     from django.core.management import call_command
+    from django.urls import reverse
 
     await asyncio.to_thread(call_command, "seed_demo", "--stock", str(DEMO_STOCK))
-    say(f"\nshop        {cluster.url}/\nadmin       {cluster.url}/admin/  {ADMIN} / {PASSWORD}")
+    say(f"\nshop        {cluster.url}/\nadmin       {cluster.url}{reverse('admin:index')}  {ADMIN} / {PASSWORD}")
     say(f"Prometheus  http://127.0.0.1:{cluster.prometheus.port}/\n")
     say("Ctrl-C stops all of it. Meanwhile kill what you like.")
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import websockets
+from django.urls import reverse
 
 from flashdrop.cluster.installation import Installation
 from flashdrop.faults.http import request
@@ -69,7 +70,8 @@ class Traffic:
     async def one_client(self) -> None:
         """Ask until told to stop."""
         sku = self._sale.sku
-        looks = ("/", f"/sales/{sku}/", f"/sales/{sku}/banner", f"/api/products/{sku}/sale-status", "/admin/login/")
+        pages = (f"/sales/{sku}/", f"/sales/{sku}/banner", f"/api/products/{sku}/sale-status")
+        looks = ("/", *pages, reverse("admin:login"))
         while not self._stopping:
             if self._rng.random() < 0.5:
                 await self._ask("POST", "/api/orders", self._new_shopper(), {"sku": sku})

@@ -20,6 +20,7 @@ from flashdrop.embedded.redis_server import redis_binary
 from flashdrop.faults.processes import Process, until
 from flashdrop.faults.proxy import Proxy
 from flashdrop.faults.ready import gate_answers, http_status, initiate, is_primary, sentinel_sees
+from flashdrop.faults.redis_cluster import RedisCluster
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 SKEWED_CLOCK = Path(__file__).resolve().parent / "skewed_clock"
@@ -36,6 +37,7 @@ class Topology:
     mongo_nodes: int = 1
     sentinel: bool = False
     proxied: bool = False
+    redis_cluster: bool = False
 
 
 TOPOLOGIES = {
@@ -43,6 +45,7 @@ TOPOLOGIES = {
     "proxied": Topology(proxied=True),
     "replica-set": Topology(mongo_nodes=3),
     "sentinel": Topology(sentinel=True),
+    "redis-cluster": Topology(redis_cluster=True),
 }
 
 
@@ -55,6 +58,7 @@ class Cluster:
         self.mongos = [self._mongo(number) for number in range(topology.mongo_nodes)]
         self.redis = self._redis("redis", free_port())
         self.replica = self._redis("redis-replica", free_port()) if topology.sentinel else None
+        self.redis_cluster = RedisCluster(folder) if topology.redis_cluster else None
         self.sentinels: list[Process] = []
         self.redis_proxy = Proxy(free_port(), self.redis.port) if topology.proxied else None
         self.mongo_proxy = Proxy(free_port(), self.mongos[0].port) if topology.proxied else None
@@ -106,9 +110,11 @@ class Cluster:
         Raises:
             TimeoutError, StoreUnavailable: they do not come up.
         """
-        redises = [self.redis] + ([self.replica] if self.replica else [])
+        redises = [] if self.redis_cluster else [self.redis] + ([self.replica] if self.replica else [])
         for process in (*self.mongos, *redises):
             process.start()
+        if self.redis_cluster:
+            await self.redis_cluster.start()
         for process in redises:
             await self.redis_answers(process)
         if self.replica:
@@ -135,7 +141,8 @@ class Cluster:
         for proxy in (self.redis_proxy, self.mongo_proxy):
             if proxy:
                 await proxy.stop()
-        stores = [*self.sentinels, *([self.replica] if self.replica else []), self.redis, *self.mongos]
+        nodes = self.redis_cluster.nodes if self.redis_cluster else []
+        stores = [*self.sentinels, *([self.replica] if self.replica else []), self.redis, *nodes, *self.mongos]
         for process in stores:
             process.signal(signal.SIGCONT)
             process.kill()
@@ -207,6 +214,8 @@ class Cluster:
         return Process(name, command, folder, port)
 
     def _redis_url(self) -> str:
+        if self.redis_cluster:
+            return self.redis_cluster.url
         if not self.sentinels:
             return f"redis://127.0.0.1:{self.redis.port}/0"
         hosts = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)

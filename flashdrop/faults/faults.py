@@ -2,7 +2,7 @@
 
 A fault is a function that is called in the middle of a storm and returns when the fault has ended. Its first line of
 documentation is its row in the report. The functions stand by what they break: `process_faults.py`, `store_faults.py`,
-`network_faults.py`, `sale_faults.py`.
+`network_faults.py`, `sale_faults.py`, `loss_faults.py`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,13 @@ class Scene:
     """Requests under way now."""
     notes: list[str] = field(default_factory=list)
     """What the report should say besides."""
+    failures: list[str] = field(default_factory=list)
+    """What this fault asks of the shop besides the promises, and did not get."""
+
+    def expect(self, is_so: bool, otherwise: str) -> None:
+        """Turn the fault's row red unless `is_so`."""
+        if not is_so:
+            self.failures.append(otherwise)
 
     async def busy(self) -> None:
         """Return when many requests are under way, so that the fault hits them; or after a while."""

@@ -31,6 +31,8 @@ class Row:
     recovered_after: float | None
     balanced_after: float | None
     notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    """What the fault itself asks of the shop, and did not get."""
 
     @property
     def untried(self) -> list[str]:
@@ -59,4 +61,4 @@ class Row:
             red.append("never recovered")
         if self.balanced_after is None:
             red.append("not balanced in time")
-        return red
+        return red + self.failures

@@ -106,7 +106,7 @@ async def redis_killed(scene: Scene) -> None:
 @fault("redis-restored", settles_in=30, gate_forgets=True)
 async def redis_restored(scene: Scene) -> None:
     """SIGKILL of Redis and restart from a snapshot taken 1.5 s earlier."""
-    await _redis(scene.cluster.redis, "SAVE")
+    await redis_command(scene.cluster.redis, "SAVE")
     await asyncio.sleep(OLD_SECONDS)
     await _restored(scene)
 
@@ -114,7 +114,7 @@ async def redis_restored(scene: Scene) -> None:
 @fault("redis-restored-after-lowering", settles_in=30, gate_forgets=True)
 async def redis_restored_after_lowering(scene: Scene) -> None:
     """The stock is lowered from 200 to 150; then Redis is killed and restarts from a snapshot taken before that."""
-    await _redis(scene.cluster.redis, "SAVE")
+    await redis_command(scene.cluster.redis, "SAVE")
     await save(scene, stock=LOWERED_TO)
     await asyncio.sleep(OLD_SECONDS)
     await _restored(scene)
@@ -123,21 +123,21 @@ async def redis_restored_after_lowering(scene: Scene) -> None:
 @fault("redis-goes-back", stock=PLENTY, settles_in=30, gate_forgets=True)
 async def redis_goes_back(scene: Scene) -> None:
     """Redis goes back 1.5 s in time without a restart (DEBUG RELOAD of an old snapshot): only its data can tell."""
-    await _redis(scene.cluster.redis, "SAVE")
+    await redis_command(scene.cluster.redis, "SAVE")
     await asyncio.sleep(OLD_SECONDS)
-    await _redis(scene.cluster.redis, "DEBUG", "RELOAD", "NOSAVE")
+    await redis_command(scene.cluster.redis, "DEBUG", "RELOAD", "NOSAVE")
 
 
 @fault("redis-flushed", stock=PLENTY, settles_in=30, gate_forgets=True)
 async def redis_flushed(scene: Scene) -> None:
     """FLUSHALL."""
-    await _redis(scene.cluster.redis, "FLUSHALL")
+    await redis_command(scene.cluster.redis, "FLUSHALL")
 
 
 @fault("redis-flushed-late", settles_in=30, gate_forgets=True, stock=SOLD_BEFORE + PLENTY, sold_before=SOLD_BEFORE)
 async def redis_flushed_late(scene: Scene) -> None:
     """FLUSHALL when 30,000 units are sold: a rebuild takes longer than a worker's round."""
-    await _redis(scene.cluster.redis, "FLUSHALL")
+    await redis_command(scene.cluster.redis, "FLUSHALL")
 
 
 @fault("redis-stopped", stock=PLENTY, settles_in=30)
@@ -152,7 +152,7 @@ async def sentinel_failover(scene: Scene) -> None:
     cluster = scene.cluster
     assert cluster.replica is not None
     primary, replica = cluster.redis, cluster.replica
-    await _redis(replica, "REPLICAOF", "127.0.0.1", "1")  # nobody is there: it hears nothing more
+    await redis_command(replica, "REPLICAOF", "127.0.0.1", "1")  # nobody is there: it hears nothing more
     await asyncio.sleep(OLD_SECONDS)
     primary.kill()
     await _promoted(scene, replica)
@@ -241,10 +241,11 @@ async def _restored(scene: Scene) -> None:
     shutil.rmtree(redis.folder / "appendonlydir")
     redis.start("--appendonly", "no")
     await scene.cluster.redis_answers(redis)
-    await _redis(redis, "CONFIG", "SET", "appendonly", "yes")
+    await redis_command(redis, "CONFIG", "SET", "appendonly", "yes")
 
 
-async def _redis(process: Process, *command: str) -> Any:
+async def redis_command(process: Process, *command: str) -> Any:
+    """One command, once that Redis answers."""
     from redis.asyncio import Redis
 
     await until(lambda: gate_answers(process.port), 10, process.name)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+from dataclasses import replace
 
 from flashdrop.faults.back_office import change, open_sale
 from flashdrop.faults.cluster import Cluster
@@ -88,7 +89,7 @@ class Trial:
             window_moves=fault.moves_window,
             notes=[*scene.notes, *(f"never answered: {name}" for name in sorted(crowd.unfinished)[:3])],
         )
-        row = await judge(record)
+        row = replace(await judge(record), failures=scene.failures)
         await change(sale.id, published=False)
         return row
 

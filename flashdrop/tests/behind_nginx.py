@@ -47,7 +47,7 @@ class Front:
         return [json.loads(line) for line in text.splitlines()]
 
     def error_log(self) -> str:
-        return (self.prefix / "logs/error.log").read_text()
+        return (self.prefix / "logs/error.log").read_text(errors="replace")
 
 
 @contextmanager

@@ -72,7 +72,7 @@ class Line:
             status_line, *lines = head[:-4].split(b"\r\n")
             version, status, _ = status_line.split(b" ", 2)
             assert version == b"HTTP/1.1"
-            raw = [(name, value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
+            raw = [(name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
             return Reply(int(status), raw, await self._body(method, int(status), dict(raw)))
 
     async def ask(self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Reply:

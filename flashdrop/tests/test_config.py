@@ -32,7 +32,10 @@ MALFORMED = {
     "RATE_LIMIT_MAX": "0",
     "RATE_LIMIT_WINDOW_SECONDS": "1.5",
     "TRUSTED_PROXY_COUNT": "-1",
+    "TRUSTED_PROXIES": "10.0.0.1/8",
     "TRUST_USER_ID_HEADER": "ja",
+    "SOCKETS_MAX": "0",
+    "SOCKETS_PER_ADDRESS": "-1",
     "HTTPS_ONLY": "mostly",
     "HSTS_SECONDS": "-1",
     "ADMIN_PATH": "/admin",
@@ -178,6 +181,29 @@ def test_https_alone_needs_a_proxy_that_speaks_it(environment: pytest.MonkeyPatc
     assert "TRUSTED_PROXY_COUNT" in complaint()
     environment.setenv("TRUSTED_PROXY_COUNT", "1")
     assert read_config().https_only
+
+
+def networks() -> list[str]:
+    return [str(network) for network in read_config().trusted_proxies]
+
+
+def test_only_this_machine_is_a_proxy_unless_others_are_named(environment: pytest.MonkeyPatch) -> None:
+    assert networks() == ["127.0.0.0/8", "::1/128"]
+    environment.setenv("TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.7, fd00::/8")
+    assert networks() == ["10.0.0.0/8", "192.0.2.7/32", "fd00::/8"]
+
+
+@pytest.mark.parametrize("name", ["TRUSTED_PROXY_COUNT", "TRUST_USER_ID_HEADER"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "shop.internal"])
+def test_a_proxy_elsewhere_has_to_be_named(environment: pytest.MonkeyPatch, name: str, host: str) -> None:
+    environment.setenv(name, "1")
+    for loopback in ("127.0.0.1", "::1", "[::1]", "localhost"):
+        environment.setenv("HOST", loopback)
+        assert read_config().host == loopback
+    environment.setenv("HOST", host)
+    assert name in (told := complaint()) and "TRUSTED_PROXIES" in told
+    environment.setenv("TRUSTED_PROXIES", "10.0.0.0/8")
+    assert read_config().host == host
 
 
 # From files

@@ -12,19 +12,18 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import httpx
 import pytest
 
-from conftest import BASE_DIR, MONGO_PORT, Processes, fetch
+from conftest import BASE_DIR, MONGO_PORT, Processes
 from flashdrop.embedded.process import free_port
 from flashdrop.stress.kit import PROFILES, SCENARIOS
 from flashdrop.tests.docs_commands import KINDS, Command, How, commands, named_files, typed_in
+from flashdrop.tests.waiting import answers, until
 
 COMMANDS = commands()
 SECONDS = 60
@@ -84,20 +83,6 @@ def site(stores: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield found
     finally:
         started.stop_all()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def answers(url: str) -> bool:
-    try:
-        return fetch(url, timeout=2).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def tried(*hows: How) -> pytest.MarkDecorator:

@@ -43,7 +43,7 @@ from orders.doctor.versions import MONGODB, REDIS, VALKEY, judge_version
 from orders.indexes import ensure_indexes
 from orders.worker import HEARTBEAT_SECONDS
 from sales import catalogue, publishing, stock
-from sales.keys import WORKER_HEARTBEAT, sale_keys
+from sales.keys import WORKER_ALIVE, WORKER_HEARTBEAT, sale_keys
 from sales.published import PublishedSale
 
 DATABASE = "flashdrop-doctor"
@@ -549,12 +549,17 @@ def test_a_worker_that_is_missing_or_slow(mine: Config) -> None:
     async def stop() -> None:
         await redis().delete(WORKER_HEARTBEAT)
 
+    async def keep_waiting() -> None:
+        await redis().set(WORKER_ALIVE, 1, ex=HEARTBEAT_SECONDS)
+
     loops.run(lambda: beat(2))
     expect(found(mine), Area.SALES, Expected("worker", ADVICE, "8.", "worker's log"))
     loops.run(stop)
     expect(found(mine), Area.SALES, Expected("worker", ADVICE, "no sale is published yet", "manage.py run_worker"))
     loops.run(opened)
     expect(found(mine), Area.SALES, Expected("worker", AT_RISK, "published sales: 1", "manage.py run_worker"))
+    loops.run(keep_waiting)
+    expect(found(mine), Area.SALES, Expected("worker", AT_RISK, "it runs, but none has completed", "worker's log"))
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,15 @@ def take_out(placing):
 """
 
 
+FORGETFUL = """
+def take_out(brakes):
+    async def hold(self, levels, sales):
+        pass
+
+    brakes.Memory.hold = hold
+"""
+
+
 @dataclass(frozen=True)
 class Guard:
     """A guard, how to take it out, and what must turn red then."""
@@ -109,6 +118,7 @@ GUARDS = [
         "mongodb-and-web-killed",
         "unkept",
     ),
+    Guard("memory of brakes", "sales.brakes", FORGETFUL, "brake-without-mongodb", "failures"),
     Guard("idempotent order id", "orders.placing", RANDOM_ORDER_ID, "web-worker-killed", "wrong_retries"),
 ]
 

@@ -31,7 +31,7 @@ async def test_the_choice_is_remembered(client: httpx.AsyncClient) -> None:
     ("came_from", "back_to"),
     [
         (f"{OURS}/sales/lamp/", "/sales/lamp/"),
-        (f"{OURS}/sales/lamp/me?answer=OUT_OF_STOCK&lang=ar", "/sales/lamp/me?answer=OUT_OF_STOCK"),
+        (f"{OURS}/sales/lamp/me?seen=7&lang=ar", "/sales/lamp/me?seen=7"),
         (f"{OURS}/orders/?lang=ar#top", "/orders/"),
         (f"{OURS}//evil.example/", "/evil.example/"),
         (f"{OURS}/\\evil.example/", "/evil.example/"),

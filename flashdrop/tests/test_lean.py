@@ -239,7 +239,11 @@ async def test_both_doors_sell_alike_by_form(sale: PublishedSale, headers: dict[
     for door in DOORS:
         who = shopper()
         reply = await ask(
-            door, "POST", f"/sales/{sale.sku}/orders", b"quantity=2&attempt=1", FORM | headers | cookie_of(who)
+            door,
+            "POST",
+            f"/sales/{sale.sku}/orders",
+            b"quantity=2&attempt=1&price=12900&currency=EUR",
+            FORM | headers | cookie_of(who),
         )
         replies.append(Reply(reply.status, reply.raw, reply.body.replace(who.name.encode(), b"somebody")))
     assert {reply.status for reply in replies} == ({201} if headers else {303})

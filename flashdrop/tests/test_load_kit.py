@@ -97,7 +97,7 @@ async def test_each_scenario_passes_against_a_healthy_shop(
     names = list(SCENARIOS)
     sales = {}
     for name in names:
-        opens_in = {"opening": 14, "mixed": 9}.get(name, -60)
+        opens_in = {"opening": 20, "mixed": 9}.get(name, -60)
         settings = settings_of(stock=40, opens_at=now + timedelta(seconds=opens_in), closes_at=now + timedelta(hours=1))
         sales[name] = await publish(settings)
     await follows(shop, sales[names[-1]])
@@ -393,7 +393,7 @@ def careless_shop(migrated: None, tmp_path_factory: pytest.TempPathFactory) -> I
     for name in ("flashdrop", "sales", "orders", "lua", "templates", "static"):
         shutil.copytree(BASE_DIR / name, tree / name, ignore=shutil.ignore_patterns("tests", "__pycache__"))
     shutil.copy(BASE_DIR / "manage.py", tree)
-    spoil(tree / "lua/reserve.lua", "  if held + quantity > limit then return {LIMIT_EXCEEDED} end\n", "")
+    spoil(tree / "lua/reserve.lua", "  if held + quantity > limit then return {LIMIT_EXCEEDED, held} end\n", "")
     covered = "max(reservation.units) <= sale.stock and max(reservation.slots) <= sale.highest_limit"
     spoil(tree / "orders/settlement.py", f"return {covered}", "return True")
     started: list[Server] = []

@@ -15,11 +15,14 @@ from pathlib import Path
 import httpx
 import pytest
 from django.http import HttpRequest
+from django.http.cookie import parse_cookie
 
 from conftest import eventually
 from flashdrop.cluster.proxy_files import SHIPPED
 from flashdrop.embedded.process import free_port
 from flashdrop.headers import SECURITY_HEADERS, client_address
+from flashdrop.languages import COOKIE
+from flashdrop.large_forms import LARGEST
 from flashdrop.tests.behind_nginx import (
     Asked,
     Front,
@@ -283,6 +286,14 @@ async def test_a_body_far_too_large_is_refused_before_it_travels(behind: Behind,
     assert [len(asked.body) for asked in process.asked] == [20_000]
 
 
+async def test_the_back_offices_largest_form_passes(behind: Behind) -> None:
+    nginx, process = behind
+    async with nginx.client() as client:
+        assert (await client.post("/admin/desk/orders/many/", content=b"x" * LARGEST)).status_code == 200
+        refused = await client.post("/admin/desk/orders/many/", content=b"x" * 2 * LARGEST)
+    assert (refused.status_code, [len(asked.body) for asked in process.asked]) == (413, [LARGEST])
+
+
 async def test_what_is_for_operators_is_not_there_for_others(behind: Behind) -> None:
     nginx, process = behind
     paths = ["/metrics", "/readyz", "/%6detrics", "//metrics", "/x/../metrics", "/metrics?a=b"]
@@ -466,6 +477,71 @@ async def test_the_micro_cache_keeps_what_is_the_same_for_all_for_a_second_at_mo
                     assert len(process.asked) == 3, path
 
 
+# Cookie headers, as bytes; a byte that is no ASCII is one of Latin-1.
+ODD_COOKIES = [
+    b"",
+    b"flashdrop_language=de",
+    b"Flashdrop_Language=ar",
+    b"FLASHDROP_LANGUAGE=ar",
+    b"flashdrop_language=ar; a=b",
+    b"a=b;flashdrop_language=de",
+    b"flashdrop_language=de; flashdrop_language=ar",
+    b"flashdrop_language=ar; flashdrop_language=de",
+    b"Flashdrop_Language=de; flashdrop_language=ar",
+    b"flashdrop_language=ar; FLASHDROP_LANGUAGE=de",
+    b"xflashdrop_language=ar",
+    b"a=flashdrop_language=ar",
+    b"flashdrop_language = ar",
+    b"a=b;\tflashdrop_language=ar",
+    b"a;\xa0flashdrop_language=ar",
+    b"a=b;\xa0flashdrop_language=de; flashdrop_language =\xa0ar",
+    b'flashdrop_language="ar"',
+    b'a="b; flashdrop_language=ar"',
+    b'a="; flashdrop_language=ar; b="',
+    b"flashdrop_language=",
+    b"flashdrop_language",
+    b"flashdrop_language=ar=de",
+    b"flashdrop_language=de,flashdrop_language=ar",
+]
+
+
+async def test_the_micro_cache_reads_the_language_as_the_app_does(tmp_path: Path) -> None:
+    """Nobody is shown a page in a language that somebody else has chosen, however oddly that was written."""
+
+    def page(asked: Asked) -> bytes | None:
+        chosen = parse_cookie(asked.headers.get("cookie", "")).get(COOKIE, "none")
+        return answer(chosen.encode("latin1"), Cache_Control="no-cache", Vary="Cookie")
+
+    def expected(header: bytes) -> bytes:
+        return parse_cookie(header.decode("latin1")).get(COOKIE, "none").encode("latin1")
+
+    assert len({expected(header) for header in ODD_COOKIES}) > 5
+    async with web(page) as process:
+        with front(tmp_path, [process.port], change=switch_on("microcache")) as nginx:
+            async with nginx.client() as client:
+
+                async def told(header: bytes) -> bytes:
+                    sent = [(b"Cookie", header)] if header else []
+                    return (await client.get("/", headers=sent)).content
+
+                for first in ODD_COOKIES:
+                    if time.time() % 1 > 0.8:  # all of them in one second, whose copies they may be given
+                        await asyncio.sleep(1.02 - time.time() % 1)
+                    others = [b"", b"flashdrop_language=de", b"flashdrop_language=ar"]
+                    assert [await told(header) for header in (first, *others)] == [
+                        expected(first),
+                        b"none",
+                        b"de",
+                        b"ar",
+                    ]
+                # And what is the same is one copy.
+                await asyncio.sleep(1.02 - time.time() % 1)
+                process.asked.clear()
+                for other in (b"a=b; ", b"shopper=x; c=d; ", b""):
+                    assert await told(other + b"flashdrop_language=de; e=f") == b"de"
+                assert len(process.asked) == 1
+
+
 async def test_without_the_option_nothing_is_cached(behind: Behind) -> None:
     nginx, process = behind
     process.behaviour = lambda asked: answer(Cache_Control="max-age=60, public")
@@ -516,9 +592,9 @@ async def test_single_sign_on_stands_in_front_of_the_admin_and_of_nothing_else(t
                 assert (await client.get("/oauth2/start?rd=/admin/")).text == "the provider's page"
                 assert (await client.get("/oauth2/auth")).status_code == 404
                 assert [asked.target for asked in process.asked] == []
-                admitted = await client.post("/admin/sales/", content=b"x" * 100_000, headers=signed_on)
+                admitted = await client.post("/admin/sales/", content=b"x" * LARGEST, headers=signed_on)
                 assert admitted.headers["Set-Cookie"] == "signed-on=yes"
-                assert len(process.asked[0].body) == 100_000
+                assert len(process.asked[0].body) == LARGEST
                 asked = [one for one in sign_on.asked if one.target == "/oauth2/auth"]
                 assert not any(one.body for one in asked)
                 assert (await client.get("/")).status_code == 200

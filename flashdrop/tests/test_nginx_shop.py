@@ -153,7 +153,7 @@ async def test_an_order_is_placed_and_repeated_through_nginx(
 async def test_a_form_posted_through_nginx_is_of_the_same_origin(
     nginx: Front, through: httpx.AsyncClient, sale: PublishedSale
 ) -> None:
-    form = {"quantity": "1", "attempt": "a"}
+    form = {"quantity": "1", "attempt": "a", "price": "12900", "currency": "EUR"}
     for origin, status in ((nginx.url, 303), ("http://elsewhere.example", 403)):
         headers = cookie_of(shopper()) | {"Origin": origin}
         assert (await through.post(f"/sales/{sale.sku}/orders", data=form, headers=headers)).status_code == status

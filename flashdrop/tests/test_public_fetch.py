@@ -184,12 +184,16 @@ def test_a_port_at_which_nobody_listens_is_told() -> None:
         "127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1", "224.0.0.1",
         "255.255.255.255", "192.0.2.1", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "ff02::1",
         "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::a00:1", "2002:7f00:1::", "2001:db8::1",
+        "fec0::1", "feff::1", "64:ff9b:1::1", "::10.0.0.1", "::ffff:0:10.0.0.1", "4000::1", "5f00::1", "3fff::1",
+        "2001:1::1", "2001:db8::1", "192.88.99.1", "192.0.0.9", "2002:c058:6301::1",
     ],
 )  # fmt: skip
 def test_what_is_not_public(address: str) -> None:
     assert not is_public(address)
 
 
-@pytest.mark.parametrize("address", ["1.1.1.1", "93.184.215.14", "2606:4700:4700::1111", "::ffff:1.1.1.1"])
+@pytest.mark.parametrize(
+    "address", ["1.1.1.1", "93.184.215.14", "2606:4700:4700::1111", "2a00:1450::1", "::ffff:1.1.1.1"]
+)
 def test_what_is_public(address: str) -> None:
     assert is_public(address)

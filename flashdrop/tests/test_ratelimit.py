@@ -12,10 +12,11 @@ import httpx
 import pytest
 
 from conftest import Publish, cookie_of, shopper
-from flashdrop import ratelimit
+from flashdrop import lean, ratelimit
 from flashdrop.config import config
 from flashdrop.embedded.process import free_port
 from flashdrop.ratelimit import RateLimiter
+from orders import identity
 from orders.identity import Shopper
 
 TurnOn = Callable[..., None]
@@ -31,6 +32,8 @@ def turn_on(monkeypatch: pytest.MonkeyPatch) -> TurnOn:
         on = replace(config, rate_limiter_enabled=True, trusted_proxy_count=proxies)
         limiter = RateLimiter(redis_url, most, seconds)
         monkeypatch.setattr(ratelimit, "config", on)
+        if proxies:  # which may connect from anywhere here
+            monkeypatch.setattr(lean, "believed", lambda headers, peer: headers)
         monkeypatch.setattr(ratelimit, "limiter", lambda: limiter)
 
     return work
@@ -42,14 +45,19 @@ def new_address() -> str:
 
 
 async def ask(
-    peer: str, path: str = "/api/products", method: str = "GET", who: Shopper | None = None, **headers: str
+    peer: str,
+    path: str = "/api/products",
+    method: str = "GET",
+    who: Shopper | None = None,
+    body: object = None,
+    **headers: str,
 ) -> httpx.Response:
     from flashdrop.asgi import application
 
     transport = httpx.ASGITransport(app=application, client=(peer, 4711))  # type: ignore[arg-type]
     sent = {name.replace("_", "-"): value for name, value in headers.items()} | (cookie_of(who) if who else {})
     async with httpx.AsyncClient(transport=transport, base_url="http://testserver") as client:
-        return await client.request(method, path, headers=sent)
+        return await client.request(method, path, headers=sent, json=body)
 
 
 async def statuses(times: int, peer: str, **request: object) -> list[int]:
@@ -116,7 +124,7 @@ async def test_a_person_over_the_limit_gets_a_page(turn_on: TurnOn) -> None:
     assert "Too many requests" in answer.text
 
 
-async def test_a_shopper_has_one_budget_from_all_addresses(turn_on: TurnOn) -> None:
+async def test_a_session_has_one_budget_from_all_addresses(turn_on: TurnOn) -> None:
     turn_on(most=2)
     who = shopper()
     found = [(await ask(new_address(), "/api/orders", who=who)).status_code for _ in range(4)]
@@ -124,11 +132,26 @@ async def test_a_shopper_has_one_budget_from_all_addresses(turn_on: TurnOn) -> N
     assert (await ask(new_address(), "/api/orders", who=shopper())).status_code == 200
 
 
-async def test_the_same_name_in_two_browsers_is_one_shopper(turn_on: TurnOn) -> None:
+async def test_nobody_uses_up_the_budget_of_whoever_has_the_name(turn_on: TurnOn, publish: Publish) -> None:
+    sale, name = await publish(), f"limited-{secrets.token_hex(4)}"
+    turn_on(most=3)
+    stranger = new_address()
+    found = [(await ask(stranger, "/api/orders", who=shopper(name))).status_code for _ in range(20)]
+    assert found == [200] * 3 + [429] * 17
+    # From wherever they ask, and in whichever browser.
+    for _ in range(20):
+        await ask(new_address(), "/api/orders", who=shopper(name))
+    answer = await ask(new_address(), "/api/orders", "POST", shopper(name), {"sku": sale.sku})
+    assert answer.status_code == 201
+
+
+async def test_whom_a_proxy_vouches_for_has_one_budget(turn_on: TurnOn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "config", replace(identity.config, trust_user_id_header=True))
     turn_on(most=1)
-    name = f"limited-{secrets.token_hex(4)}"
-    assert (await ask(new_address(), "/api/orders", who=shopper(name))).status_code == 200
-    assert (await ask(new_address(), "/api/orders", who=shopper(name))).status_code == 429
+    name = f"vouched-{secrets.token_hex(4)}"
+    proxies = [f"127.{'.'.join(str(byte) for byte in secrets.token_bytes(3))}" for _ in range(2)]
+    found = [(await ask(proxy, "/api/orders", X_User_Id=name)).status_code for proxy in proxies]
+    assert found == [200, 429]
 
 
 async def test_a_forged_cookie_charges_nobody_else(turn_on: TurnOn) -> None:

@@ -123,7 +123,18 @@ async def test_a_slot_that_no_node_has_is_a_gate_that_does_not_answer(
             with pytest.raises(RedisError):
                 found = await ask(gate)
                 pytest.fail(f"{name} answered {found}")
+    with pytest.raises(RedisError):
+        await stock.run_ids(fresh, [sale.id])
     on_node(owner, "ADDSLOTS", slot)
+
+    async def has_a_run() -> bool:
+        """By this question alone: each round of a worker begins with it."""
+        try:
+            return bool(await stock.run_ids(fresh, [sale.id]))
+        except RedisError:
+            return False
+
+    await eventually(has_a_run)
     for gate in (client, fresh):
         await eventually(lambda gate=gate: answers_for(gate, sale.id))  # type: ignore[misc]
         (answer,) = await stock.reserve(gate, sale.id, 1, [wish(f"back-{id(gate)}")])

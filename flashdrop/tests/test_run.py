@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from conftest import NO_TLS, fetch
 from flashdrop import running as running_parts
 from flashdrop.config import BASE_DIR
 from flashdrop.embedded.process import free_port
+from flashdrop.tests.waiting import answers, until
 
 UP_SECONDS = 60.0
 STOPPED_SECONDS = 30.0
@@ -288,9 +288,12 @@ def killed_and_begun_again(run: Run, name: str, command: str) -> None:
     said = (
         rf"{name} \(process {pid}\) was killed by SIGKILL\. Its last words:\n    \S(.|\n)*It is started again in 1 s\."
     )
-    until(run, lambda: re.search(said, run.output))
-    until(run, lambda: set(running(run, command)) - before)
-    until(run, lambda: answers(f"{run.url}/readyz"))
+    for holds in (
+        lambda: re.search(said, run.output),
+        lambda: set(running(run, command)) - before,
+        lambda: answers(f"{run.url}/readyz"),
+    ):
+        until(holds, UP_SECONDS, lambda: run.output)
 
 
 def running(run: Run, command: str) -> list[int]:
@@ -301,20 +304,6 @@ def running(run: Run, command: str) -> list[int]:
             if command in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "):
                 found.append(pid)
     return found
-
-
-def until(run: Run, holds: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + UP_SECONDS
-    while not holds():
-        assert run.process.poll() is None and time.monotonic() < deadline, run.output
-        time.sleep(0.1)
-
-
-def answers(url: str) -> bool:
-    try:
-        return fetch(url, timeout=2).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def test_a_part_that_keeps_ending_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,19 @@ UP_SECONDS = 30.0
 DRAINED_SECONDS = 10.0
 
 
+def test_with_the_back_offices_database_away_its_pages_say_how_to_stop_a_sale(processes: Processes) -> None:
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    nobody = f"postgres://nobody:nothing@127.0.0.1:{free_port()}/flashdrop"
+    processes.start("serve", "--port", str(port), "--workers", "1", DATABASE_URL=nobody)
+    until_healthy(url)
+    for path in ("/admin/", "/admin/desk/sales/abc/control/"):
+        answer = httpx.get(url + path, cookies={"sessionid": "x" * 32}, verify=False)
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (503, "no-store")
+        assert "manage.py pause_sale" in answer.text
+    assert httpx.get(url + "/", verify=False).status_code in (200, 503)  # the shop does not need it
+
+
 class Web:
     """One `manage.py serve` with two workers."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 import pytest
@@ -80,3 +81,15 @@ async def test_stopping_ends_it_at_once_even_while_it_pauses() -> None:
     async with asyncio.timeout(0.1):
         await loop.stop()
         await loop.stop()
+
+
+async def test_stopping_ends_one_that_answers_in_place_of_being_cancelled() -> None:
+    """As the Redis client does, when an answer arrives at that moment."""
+
+    async def answers() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(10)
+
+    loop = Loop("answers", answers)
+    await asyncio.sleep(0.01)
+    await asyncio.wait_for(loop.stop(), 2)

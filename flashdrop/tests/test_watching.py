@@ -142,7 +142,7 @@ def test_what_may_be_answered_is_counted_from_zero() -> None:
         assert REGISTRY.get_sample_value("flashdrop_orders_total", labels) is not None, labels
     for name, labels in (
         ("flashdrop_websockets_total", {"event": "dropped_slow"}),
-        ("flashdrop_rate_limited_total", {"scope": "shopper"}),
+        ("flashdrop_rate_limited_total", {"scope": "session"}),
         ("flashdrop_rebuilds_total", {"outcome": "failed"}),
         ("flashdrop_order_step_duration_seconds_count", {"step": "confirm"}),
         ("flashdrop_batch_size_count", {"batch": "reserve"}),

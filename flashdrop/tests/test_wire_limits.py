@@ -357,13 +357,13 @@ TOO_MUCH: dict[str, tuple[bytes, bytes, int]] = {
         request("POST", "/api/orders", {"Transfer-Encoding": "chunked"}).replace(b"Content-Length: 0\r\n", b"")
         + b"0\r\nX-Long: ",
         b"x" * 50_000,
-        413,
+        431,
     ),
     "a chunk's extensions": (
         request("POST", "/api/orders", {"Transfer-Encoding": "chunked"}).replace(b"Content-Length: 0\r\n", b"")
         + b"1;x=",
         b"x" * 1000,
-        413,
+        431,
     ),
 }
 
@@ -413,6 +413,15 @@ async def test_a_body_that_breaks_is_answered_400(served: Served) -> None:
             assert (await line.answer()).status == 400
             assert await line.end() == b""
     await wait_until(lambda: not served.server.server_state.tasks)
+
+
+async def test_a_body_that_breaks_behind_its_answer_gets_no_second_one(served: Served) -> None:
+    chunked = request("POST", "/api/orders", JSON | {"Transfer-Encoding": "chunked"})
+    async with served.line() as line:
+        line.write(chunked.replace(b"Content-Length: 0\r\n", b"") + b"5000\r\n" + b"x" * 0x5000 + b"\r\n")
+        assert (await line.answer("POST")).status == 413
+        line.write(b"zz\r\n" + get("/healthz"))
+        assert await line.end() == b""
 
 
 async def test_a_refusal_is_read_by_who_still_sends(served: Served) -> None:

@@ -29,7 +29,7 @@ export function orderTwice(run, shopper, { expects = ["OUT_OF_STOCK"], key, time
 // The shop's own form, as its page sends it.
 export function orderByForm(run, shopper, attempt, expects = ["OUT_OF_STOCK"]) {
   mayTake(shopper);
-  const body = formBody({ attempt, quantity: 1 });
+  const body = formBody({ attempt, quantity: 1, price: run.price, currency: run.currency });
   return understood(run, shopper, "buy_form", call("buy_form", "POST", `/sales/${run.sku}/orders`, shopper, body, FORM), expects);
 }
 
@@ -99,6 +99,8 @@ function checkRefusals(run, shopper) {
   let left = null;
   for (let second = 0; second <= BOARD_SECONDS; second += 1) {
     const stock = dataOf(call("stock", "GET", `/api/products/${run.sku}/stock`));
+    // Raised since: there was nothing left before, perhaps. Nobody can tell any more, and so it is not judged.
+    if (stock && stock.totalStock !== run.total) return;
     left = stock ? stock.availableStock : left;
     if (left === 0) break;
     sleep(1);
@@ -131,6 +133,7 @@ function understood(run, shopper, endpoint, response, expects, key) {
 }
 
 const ADVICE = {
+  PRICE_CHANGED: ": somebody has changed the price while the run was under way",
   SALE_PAUSED: ": somebody has paused the sale",
   FLASH_SALE_ENDED: ": the window closed while the run was under way",
   FLASH_SALE_NOT_STARTED: ": the window was moved while the run was under way",

@@ -17,7 +17,7 @@ export const CONTRACT = {
     401: ["UNAUTHORIZED"],
     403: ["LIMIT_EXCEEDED", "CROSS_SITE"],
     404: ["PRODUCT_NOT_FOUND"],
-    409: ["OUT_OF_STOCK"],
+    409: ["OUT_OF_STOCK", "PRICE_CHANGED"],
     413: ["PAYLOAD_TOO_LARGE"],
     415: ["UNSUPPORTED_MEDIA_TYPE"],
     422: ["IDEMPOTENCY_KEY_REUSED"],
@@ -50,10 +50,13 @@ export const ORDER_ANSWERS = [...Object.values(ORDER_SUCCESSES), ...CODES, FORM_
 export function orderAnswer(endpoint, response) {
   const { status } = response;
   if (status === 0) return "no answer";
-  const label = ORDER_SUCCESSES[status] || (endpoint === "buy_form" ? FORM_REFUSALS[status] : codeOf(response));
+  const label = ORDER_SUCCESSES[status] || (endpoint === "buy_form" ? formRefusal(response) : codeOf(response));
   if (ORDER_ANSWERS.includes(label)) return label;
   return status >= 500 ? "5xx" : "undocumented";
 }
+
+// Where two codes share a status, the panel's notice says which.
+const formRefusal = ({ status, body }) => (status === 409 && /data-code="PRICE_CHANGED"/.test(body) ? "PRICE_CHANGED" : FORM_REFUSALS[status]);
 
 // Why an answer is none of the documented ones; null when it is.
 export function deviation(endpoint, response) {

@@ -29,6 +29,8 @@ export function begin({ phase = "active", shoppers = 0 } = {}) {
     total: sale.totalStock,
     available: sale.availableStock,
     limit: sale.limitPerUser,
+    price: sale.price,
+    currency: sale.currency,
     opensAt: Date.parse(sale.startDate) - sale.aheadMs, // by this machine's clock
     closesAt: Date.parse(sale.endDate) - sale.aheadMs,
     buys: shoppers > 0,

@@ -15,11 +15,10 @@ from orders import ledger_desk
 from orders.cancelling import REASON_MAX
 from orders.desk.consequences import consequences, went_back
 from orders.desk.deeds import CANCEL, DEEDS, Deed, Outcome, do
-from orders.desk.doors import AWAY, orders_page
-from orders.desk.words import capital, record_row, stands
+from orders.desk.words import AWAY, capital, record_row, stands
 from orders.ledger_desk import OrderRecord, OrderState
 from sales.desk import journal
-from sales.desk.page import View, frame
+from sales.desk.page import View, desk_page, frame
 from sales.models import Sale
 
 REASON_MISSING = "Please say why. It is kept with the order, for whoever asks later."
@@ -36,7 +35,7 @@ def page_for(deed: Deed) -> View:
     def view(request: HttpRequest, order_id: str) -> HttpResponseBase:
         return _page(request, order_id, deed)
 
-    return orders_page(deed.permission, "GET", "HEAD", "POST")(view)
+    return desk_page(f"desk:{deed.name}_order", "GET", "HEAD", "POST")(view)
 
 
 PAGES = {name: page_for(deed) for name, deed in DEEDS.items()}

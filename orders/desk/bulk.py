@@ -25,15 +25,14 @@ from orders.desk.acting import checked_reason, note
 from orders.desk.asked import FIELDS, asked
 from orders.desk.consequences import consequences
 from orders.desk.deeds import CANCEL, FULFIL, Deed, Outcome, do_all
-from orders.desk.doors import AWAY, orders_page
 from orders.desk.finding import ORDER_ID, Kind, NotUnderstood
 from orders.desk.listing import look_all
 from orders.desk.picking import AT_MOST, Picked
 from orders.desk.runs import Stand
 from orders.desk.search import TOO_SLOW
-from orders.desk.words import picked_row, stands
+from orders.desk.words import AWAY, picked_row, stands
 from orders.models import BulkRun
-from sales.desk.page import View, frame
+from sales.desk.page import View, desk_page, frame
 from sales.models import Sale
 
 STEP = 100
@@ -48,20 +47,20 @@ FORGOTTEN = (
     "Nothing has been done now. Search, or paste the list, again: what is done already is left out by itself."
 )
 HALF_WAY = (
-    "The ledger can't be asked right now, so we don't know how many of these orders are done. Nothing is lost, and "
-    "going on is safe: load this page again in a moment."
+    "The ledger can't be asked right now, so we don't know how many of these orders are done. Nothing is done "
+    "twice, so going on is safe: load this page again in a moment."
 )
 
 
-def _pages(view: Any, *methods: str) -> dict[str, View]:
-    """One page for each deed that can be done to many, for those who may do it."""
+def _pages(step: str, view: Any, *methods: str) -> dict[str, View]:
+    """One page for each deed that can be done to many."""
 
     def page_for(deed: Deed) -> View:
         def page(request: HttpRequest) -> HttpResponseBase:
             found: HttpResponseBase = view(request, deed)
             return found
 
-        return orders_page(deed.permission, *methods)(page)
+        return desk_page(f"desk:{deed.name}_{step}", *methods)(page)
 
     return {deed.name: page_for(deed) for deed in (CANCEL, FULFIL)}
 
@@ -168,8 +167,8 @@ def _refused(request: HttpRequest, deed: Deed) -> HttpResponse:
     return response
 
 
-PASTE, CONFIRM = _pages(_paste, "GET", "HEAD"), _pages(_confirm, "GET", "HEAD", "POST")
-RUN, REFUSED = _pages(_run, "GET", "HEAD", "POST"), _pages(_refused, "POST")
+PASTE, CONFIRM = _pages("list", _paste, "GET", "HEAD"), _pages("confirm", _confirm, "GET", "HEAD", "POST")
+RUN, REFUSED = _pages("run", _run, "GET", "HEAD", "POST"), _pages("refused", _refused, "POST")
 
 
 def to_type(deed: Deed, count: int) -> str:

@@ -10,7 +10,6 @@ from django.urls import reverse
 
 from orders.readiness.in_force import Row
 from orders.readiness.readiness import check as look
-from sales import permissions
 from sales.desk import journal
 from sales.desk.page import desk_page, frame
 from sales.models import Sale
@@ -18,14 +17,14 @@ from sales.models import Sale
 MAX_SHOPPERS = 10_000_000
 
 
-@desk_page(permissions.VIEW)
+@desk_page("desk:check")
 def check(request: HttpRequest, sale: Sale) -> HttpResponse:
     """The page: a verdict, a line for each thing, and the number of shoppers that is compared."""
     context = frame(request, "Go / no-go", sale, tab="check", **_found(request, sale))
     return render(request, "desk/check.html", context)
 
 
-@desk_page(permissions.VIEW)
+@desk_page("desk:check_lines")
 def lines(request: HttpRequest, sale: Sale) -> HttpResponse:
     """The part of the page that is looked at anew every ten seconds."""
     return render(request, "desk/_check_lines.html", {"sale": sale, **_found(request, sale)})

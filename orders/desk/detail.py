@@ -12,13 +12,11 @@ from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import RedisError
 from orders import ledger_desk
 from orders.desk.deeds import DEEDS
-from orders.desk.doors import AWAY, orders_page
 from orders.desk.waiting import waiting
-from orders.desk.words import PENDING, history, record_row, row
+from orders.desk.words import AWAY, PENDING, history, record_row, row
 from orders.ledger_desk import OrderRecord, Wanted
 from orders.order import Order
-from sales import permissions
-from sales.desk.page import frame, may
+from sales.desk.page import desk_page, frame, may
 from sales.models import Sale
 
 SIBLINGS = 20
@@ -37,7 +35,7 @@ class Found:
     siblings: list[OrderRecord]
 
 
-@orders_page(permissions.VIEW_ORDERS)
+@desk_page("desk:order")
 def order(request: HttpRequest, order_id: str) -> HttpResponseBase:
     """Everything about one order, in words."""
     gates = list(Sale.objects.filter(version__gt=0).values_list("pk", flat=True))

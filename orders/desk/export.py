@@ -22,7 +22,6 @@ from orders import ledger_desk
 from orders.export_stream import stream
 from orders.exporting import COLUMNS, Export, Format
 from orders.ledger_desk import OrderState, Wanted
-from sales import permissions
 from sales.desk import journal, words
 from sales.desk.page import desk_page, frame
 from sales.models import Sale
@@ -74,7 +73,7 @@ class ExportForm(forms.Form):
         return Export(Format(found["format"]), wanted, sale.pk, sale.sku, sale.name, at)
 
 
-@desk_page(permissions.EXPORT_ORDERS, "GET")
+@desk_page("desk:export", "GET")
 def export(request: HttpRequest, sale: Sale) -> HttpResponseBase:
     """The choices; with `format`, the file itself."""
     if "format" not in request.GET:

@@ -23,10 +23,10 @@ from orders.ledger import Tally
 from sales import stock, tally
 from sales.board import STALE_SECONDS, current_board
 from sales.gate import Reservation
-from sales.keys import WORKER_HEARTBEAT
 from sales.published import PublishedSale
 from sales.showing import Phase
 from sales.tally import Outcomes
+from sales.workers import WorkerState, worker_state
 
 T = TypeVar("T")
 WATCHED_SECONDS = 300
@@ -74,7 +74,7 @@ class Figures:
     outcomes: Outcomes | None
     tried: int | None
     """About how many different shoppers have tried to buy."""
-    worker_alive: bool | None
+    worker: WorkerState | None
     gate_answers: bool
     ledger_answers: bool
 
@@ -108,15 +108,15 @@ class Lookout:
     async def _look(self, sale_id: str) -> Figures:
         board = await current_board()
         self._count(sale_id)
-        pending, outcomes, tried, heartbeat, _ = await asyncio.gather(
+        pending, outcomes, tried, worker, _ = await asyncio.gather(
             _asked(_pending(sale_id)),
             _asked(tally.outcomes(sale_id, WATCHED_SECONDS)),
             _asked(_tried(sale_id)),
-            _asked(_heartbeat()),
+            _asked(_worker()),
             self._first_count(sale_id),
         )
         now, sale = board.now(), board.sales.get(sale_id)
-        gate_answers = heartbeat is not None and board.age_seconds <= 2 * STALE_SECONDS
+        gate_answers = worker is not None and board.age_seconds <= 2 * STALE_SECONDS
         showing = board.by_sku.get(sale.sku) if sale is not None else None
         is_loaded = showing is not None and showing.phase is not Phase.NOT_READY
         return Figures(
@@ -129,9 +129,9 @@ class Lookout:
             sold=self._counts.get(sale_id),
             outcomes=outcomes,
             tried=tried,
-            worker_alive=heartbeat,
+            worker=worker,
             gate_answers=gate_answers,
-            ledger_answers=board.knows_every_sale,
+            ledger_answers=board.hears_ledger,
         )
 
     def _count(self, sale_id: str) -> None:
@@ -196,5 +196,5 @@ async def _tried(sale_id: str) -> int:
     return await tally.demand(sale_id) or 0
 
 
-async def _heartbeat() -> bool:
-    return bool(await redis().exists(WORKER_HEARTBEAT))
+async def _worker() -> WorkerState:
+    return await worker_state(redis())

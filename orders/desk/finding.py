@@ -21,6 +21,8 @@ ORDER_ID = re.compile(r"[0-9a-f]{24}\Z")
 LINK = re.compile(r"/orders/([^/?#\s]+)")
 # As our pages write units, as people do, and as a number alone.
 UNIT = re.compile(r"(#|n[or]\.?|number|units?:?)? ?([1-9]\d{0,7}|[1-9]\d{0,2}(?:,\d{3}){1,2})\.?\Z")
+# What is longer is no unit, however it is written.
+LONGEST_UNIT = 40
 CHOOSE_A_SALE = "Choose the sale to look for unit {}: unit numbers count within one sale."
 NO_RECEIPT = "That link is not a receipt of this shop, or a part of it is missing."
 
@@ -95,7 +97,7 @@ def understand(text: str, *, in_sale: bool) -> Understood:
         elif link:
             hint = NO_RECEIPT
     for form in plain:  # what bears the mark of a text is no number
-        if unit := UNIT.match(_plain(form)):
+        if len(form) <= LONGEST_UNIT and (unit := UNIT.match(_plain(form))):
             is_number = unit[1] is None
             number = int(unit[2].replace(",", ""))
             if in_sale:
@@ -116,7 +118,8 @@ def understand(text: str, *, in_sale: bool) -> Understood:
 
 def is_guest_name(text: str) -> bool:
     """Whether it is what our lists call all those who gave no name."""
-    return any(_plain(form) == GUEST_NAME.casefold() for form in _without_quotes(text.strip()))
+    forms = [form for form in _without_quotes(text.strip()) if len(form) <= LONGEST_UNIT]
+    return any(_plain(form) == GUEST_NAME.casefold() for form in forms)
 
 
 def _without_quotes(text: str) -> list[str]:

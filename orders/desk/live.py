@@ -20,7 +20,7 @@ from flashdrop.responses import Head, LeanResponse
 from orders.desk.figures import Figures, lookout
 from orders.desk.telling import told
 from sales import permissions
-from sales.desk.access import SignedOut, doorkeeper
+from sales.desk.access import SignedOut, admits
 from sales.desk.page import desk_page, frame, may
 from sales.models import Sale
 
@@ -28,7 +28,7 @@ JSON, UNCACHED = "application/json", "private, no-store"
 SIGN_IN, FORBIDDEN = (Head(status, {"Content-Type": JSON, "Cache-Control": UNCACHED}) for status in (401, 403))
 
 
-@desk_page(permissions.VIEW)
+@desk_page("desk:live")
 def live(request: HttpRequest, sale: Sale) -> HttpResponseBase:
     """The page, with the figures of this moment."""
     figures = loops.run(lambda: lookout().look(sale.pk))
@@ -41,7 +41,7 @@ def live(request: HttpRequest, sale: Sale) -> HttpResponseBase:
 async def live_data(request: HttpRequest, sale_id: str) -> HttpResponse:
     """The same figures as JSON; at most a second old, the same for everybody."""
     try:
-        if not await doorkeeper().admits(request, permissions.VIEW):
+        if not await admits(request, "desk:live_data"):
             return LeanResponse(FORBIDDEN, b'{"code":"FORBIDDEN"}')
     except SignedOut:
         return LeanResponse(SIGN_IN, b'{"code":"UNAUTHORIZED"}')

@@ -19,7 +19,7 @@ from orders.ledger_desk import OrderRecord
 AT_MOST = 10_000
 NAMES_NEED_A_SALE = "Choose the sale: names and unit numbers count within one sale."
 GUESTS = "Our lists call everybody so who gave no name. Use the order id, the receipt link or the unit."
-SAY_WHICH = "Go back and say what a line that is only a number means."
+SAY_WHICH = "Go back and say whether numbers are units or names."
 BY_ID = "Take the one you mean by its order id."
 # Of the orders that one reading finds.
 NAMED = 3
@@ -117,8 +117,9 @@ class _Found:
         self._records[kind, value][record.order.id] = record
 
     def of(self, reading: Reading) -> list[OrderRecord]:
-        """A shopper's include those that were given up: whoever bought here once may be meant."""
-        return list(self._records.get((reading.kind, reading.value), {}).values())
+        """Oldest first. A shopper's include those that were given up: whoever bought here once may be meant."""
+        found = self._records.get((reading.kind, reading.value), {}).values()
+        return sorted(found, key=lambda record: (record.order.reserved_at, record.units))
 
 
 def _meant(
@@ -135,14 +136,14 @@ def _meant(
     may_be_unit = any(reading.kind is Kind.UNIT for reading in readings)
     if may_be_unit and understood.is_number:
         if numbers is None:
-            raise NotUnderstood(f"{_each(readings, found)} {SAY_WHICH}")
+            raise NotUnderstood(f"can mean {_each(readings, found)} {SAY_WHICH}")
         readings = tuple(reading for reading in readings if reading.kind is numbers)
     hits = [reading for reading in readings if found.of(reading)]
     if len({tuple(sorted(record.order.id for record in found.of(reading))) for reading in hits}) > 1:
-        raise NotUnderstood(f"{_each(hits, found)} {BY_ID}")
-    if hits and hits[0].kind is Kind.UNIT and numbers is not Kind.UNIT:
+        raise NotUnderstood(f"can mean {_each(hits, found)} {BY_ID}")
+    if hits and numbers is not Kind.UNIT and all(hit.kind is Kind.UNIT for hit in hits):
         # Perhaps a name of somebody who bought nothing here: only who said that numbers are units means one.
-        raise NotUnderstood(f"{_each(readings, found)} {SAY_WHICH if numbers is None else BY_ID}")
+        raise NotUnderstood(f"can mean {_each(readings, found)} {SAY_WHICH if numbers is None else BY_ID}")
     is_order = any(reading.kind is Kind.ORDER for reading in readings)
     if sale_id is None and not (is_order and (not hits or hits[0].kind is Kind.ORDER)):
         raise NotUnderstood(NAMES_NEED_A_SALE)
@@ -156,9 +157,9 @@ def _meant(
 
 
 def _each(readings: Sequence[Reading], found: _Found) -> str:
-    """`can mean unit 1 (order ... of Ann) or the shopper “no1” (holds nothing here).`"""
+    """`unit 1 (order ... of Ann) or the shopper “no1” (holds no order here).`"""
     ways = [f"{one.words} ({'; '.join(map(named, found.of(one)[:NAMED])) or NOBODY[one.kind]})" for one in readings]
-    return f"can mean {' or '.join(ways)}."
+    return f"{' or '.join(ways)}."
 
 
 def _sorted_out(deed: Deed, meant: Sequence[tuple[str, OrderRecord | None]]) -> Picked:

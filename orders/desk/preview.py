@@ -11,7 +11,6 @@ from django.urls import reverse
 
 from flashdrop.languages import PARAMETER, supported
 from orders.desk import scenes
-from sales import permissions
 from sales.desk.page import desk_page, frame
 from sales.models import Sale
 
@@ -26,7 +25,7 @@ FRAMED = {
 }
 
 
-@desk_page(permissions.VIEW)
+@desk_page("desk:preview")
 def preview(request: HttpRequest, sale: Sale) -> HttpResponse:
     """The frame around the previews: which phase, seen by whom, in which language, on a desktop and on a phone."""
     scene, viewer, language = _chosen(request)
@@ -46,7 +45,7 @@ def preview(request: HttpRequest, sale: Sale) -> HttpResponse:
     return render(request, "desk/preview.html", context)
 
 
-@desk_page(permissions.VIEW)
+@desk_page("desk:preview_page")
 def preview_page(request: HttpRequest, sale: Sale) -> HttpResponse:
     """The shop page itself, as one scene and one viewer have it."""
     return HttpResponse(scenes.render(sale.settings(), *_chosen(request)), headers=FRAMED)

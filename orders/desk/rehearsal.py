@@ -16,7 +16,6 @@ from orders.readiness.rehearsed import noted
 from orders.rehearsal import rehearsing
 from orders.rehearsal.record import Plan, Record
 from orders.rehearsal.rehearsing import MAX_SHOPPERS, MAX_UNITS, MIN_UNITS, AnotherRuns, StoresAway
-from sales import permissions
 from sales.desk import journal
 from sales.desk.page import desk_page, frame
 from sales.models import Sale
@@ -42,7 +41,7 @@ class PlanForm(forms.Form):
         return found
 
 
-@desk_page(permissions.REHEARSE, "GET", "HEAD", "POST")
+@desk_page("desk:rehearsal", "GET", "HEAD", "POST")
 def rehearsal(request: HttpRequest, sale: Sale) -> HttpResponse:
     """The plan, and how the last rehearsal goes or went; POST begins one."""
     if request.method == "POST":
@@ -57,7 +56,7 @@ def rehearsal(request: HttpRequest, sale: Sale) -> HttpResponse:
     return render(request, "desk/rehearsal.html", context, status=400 if form.errors else 200)
 
 
-@desk_page(permissions.REHEARSE)
+@desk_page("desk:rehearsal_progress")
 def progress(request: HttpRequest, sale: Sale) -> HttpResponse:
     """How the rehearsal goes: the part of the page that is asked for again and again."""
     return render(request, "desk/_rehearsal_progress.html", {"sale": sale, **_last(sale)})

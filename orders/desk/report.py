@@ -16,7 +16,6 @@ from orders.desk.counting import StillCounting, counted
 from orders.desk.report_figures import as_json
 from orders.desk.report_telling import told
 from orders.report import Report
-from sales import permissions
 from sales.desk import journal
 from sales.desk.page import desk_page, frame
 from sales.models import Sale
@@ -29,7 +28,7 @@ ENTRIES = 200
 log = logging.getLogger(__name__)
 
 
-@desk_page(permissions.VIEW)
+@desk_page("desk:report")
 def report(request: HttpRequest, sale: Sale) -> HttpResponseBase:
     """The page; with `format=json` the figures, with `download=html` the file. `fresh` counts again."""
     is_json, is_file = request.GET.get("format") == "json", request.GET.get("download") == "html"
@@ -44,7 +43,7 @@ def report(request: HttpRequest, sale: Sale) -> HttpResponseBase:
     if found is None:
         return _json("NEVER_PUBLISHED", 404) if is_json else _page(request, sale, None, "unpublished")
     if is_json:
-        return JsonResponse(as_json(found))
+        return JsonResponse(as_json(found, journal.entries(sale, limit=ENTRIES)))
     return _file(request, sale, found) if is_file else _page(request, sale, found, "counted")
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
 from flashdrop.envelope import iso_utc
 from orders.report import Report
+from sales.desk.journal import Entry
 
 
-def as_json(found: Report) -> dict[str, Any]:
-    """The figures for programs: times ISO 8601 UTC, money in minor units, null where something is not known."""
+def as_json(found: Report, entries: Iterable[Entry] = ()) -> dict[str, Any]:
+    """The figures for programs: times ISO 8601 UTC, money in minor units, null where something is not known. Of the
+    sale's log what was done to many orders at once, oldest first.
+    """
     busiest = found.busiest
     return {
         "sale": {"id": found.sale.id, "sku": found.sale.sku, "name": found.sale.name, "currency": found.sale.currency},
@@ -32,6 +36,12 @@ def as_json(found: Report) -> dict[str, Any]:
             "returned": found.returned_units,
             "resold": found.resold_units,
         },
+        "done_to_many": [
+            {"at": iso_utc(one.at), "by": one.by}
+            | {name: value for name, value in asdict(one.tally).items() if name != "run"}
+            for one in sorted(entries, key=lambda one: one.at)
+            if one.tally is not None
+        ],
         "revenue_minor": found.total("revenue_minor"),
         "sold_out_at": iso_utc(found.sold_out_at) if found.sold_out_at else None,
         "sold_out_after_seconds": found.sold_out_after_seconds,

@@ -17,6 +17,7 @@ from flashdrop import languages
 from orders import panel
 from orders.answers import ANSWERS
 from orders.identity import Shopper
+from orders.notices import Notice
 from orders.order import Order, OrderStatus
 from orders.placing import Refusal
 from sales.published import PublishedSale, SaleSettings
@@ -77,9 +78,15 @@ REFUSED_IN = {
 }
 
 
+def _refusal_in(scene: Scene) -> Notice:
+    refusal = REFUSED_IN[scene.phase]
+    return Notice(refusal.value, message=ANSWERS[refusal].message)
+
+
 def _ordered(status: OrderStatus) -> Callable[[PublishedSale, str, Scene], str]:
     def shown(sale: PublishedSale, language: str, scene: Scene) -> str:
         bought_at = min(scene.at(sale), sale.closes_at)
+        held = () if status is OrderStatus.CANCELLED else (1,)
         order = Order(
             id="preview",
             sale_id=sale.id,
@@ -88,8 +95,8 @@ def _ordered(status: OrderStatus) -> Callable[[PublishedSale, str, Scene], str]:
             shopper_name=SHOPPER.name,
             session_id=SHOPPER.session_id,
             key_digest=None,
-            units=(1,),
-            slots=(1,),
+            units=held,
+            slots=held,
             quantity=1,
             price_minor=sale.price_minor,
             currency=sale.currency,
@@ -97,7 +104,8 @@ def _ordered(status: OrderStatus) -> Callable[[PublishedSale, str, Scene], str]:
             reserved_at=bought_at,
             created_at=bought_at,
         )
-        return panel.with_order(sale, language, order, still_allowed=sale.limit_per_shopper - 1)
+        allowed = sale.limit_per_shopper - (not order.is_given_up)
+        return panel.with_orders(sale, language, [order], allowed=allowed)
 
     return shown
 
@@ -108,7 +116,7 @@ VIEWERS = (
     Viewer(
         "refused",
         "Tried, refused",
-        lambda sale, language, scene: panel.ready(sale, language, SHOPPER, ANSWERS[REFUSED_IN[scene.phase]].message),
+        lambda sale, language, scene: panel.ready(sale, language, SHOPPER, _refusal_in(scene)),
     ),
     Viewer("pending", "Being confirmed", _ordered(OrderStatus.PENDING)),
     Viewer("bought", "Has bought", _ordered(OrderStatus.COMPLETED)),
@@ -133,7 +141,7 @@ def render(settings: SaleSettings, scene: Scene, viewer: Viewer, language: str) 
     Its clock stands still at the scene's moment, and every control in it is disabled.
     """
     sale = _as_published(settings)
-    at = scene.at(settings)
+    at = scene.at(sale)
     showing = Showing(sale, scene.phase, sale.stock, scene.left(sale.stock), at)
     face = showing.face(language)
     context = {

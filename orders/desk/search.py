@@ -13,12 +13,12 @@ from pymongo.errors import ExecutionTimeout
 from flashdrop import loops
 from flashdrop.mongo_client import PyMongoError
 from orders.desk.asked import Asked, asked, place_of, place_text
-from orders.desk.doors import AWAY, orders_page
 from orders.desk.listing import Page, look
-from orders.desk.words import STATES, capital, record_row, row
+from orders.desk.words import AWAY, STATES, capital, record_row, row
 from orders.ledger_desk import Place
 from sales import permissions
-from sales.desk.page import frame, may
+from sales.desk import access
+from sales.desk.page import desk_page, frame, may
 from sales.models import Sale
 
 TOO_SLOW = (
@@ -29,7 +29,7 @@ TOO_SLOW = (
 SALES_OFFERED = 100
 
 
-@orders_page(permissions.VIEW_ORDERS)
+@desk_page("desk:orders")
 def all_orders(request: HttpRequest) -> HttpResponseBase:
     """Orders of all sales; once a sale is chosen, its own page."""
     chosen = request.GET.get("sale", "")
@@ -39,7 +39,7 @@ def all_orders(request: HttpRequest) -> HttpResponseBase:
     return _page(request, None)
 
 
-@orders_page(permissions.VIEW_ORDERS)
+@desk_page("desk:sale_orders")
 def sale_orders(request: HttpRequest, sale: Sale) -> HttpResponseBase:
     """Orders of one sale."""
     return _page(request, sale)
@@ -120,7 +120,7 @@ def _address(here: str, search: Asked, key: str, **place: Place | None) -> str:
 
 def _export(request: HttpRequest, sale: Sale | None, search: Asked) -> str:
     """Where these orders can be had as a file; a file holds a state and a time, not one shopper or unit."""
-    if sale is None or search.texts["q"] or search.is_pending_only or not may(request, permissions.EXPORT_ORDERS):
+    if sale is None or search.texts["q"] or search.is_pending_only or not access.may_open(request, "desk:export"):
         return ""
     texts = search.texts
     asked_for = {"state": texts["state"], "from": texts["since"], "to": texts["until"]}

@@ -13,6 +13,7 @@ from sales.desk.chart import Kind, Series, bars, over_time
 from sales.desk.scale import number
 from sales.showing import Phase
 from sales.tally import RATE_LIMITED, Outcomes
+from sales.workers import WorkerState
 
 # Orders per second are the mean of the last so many.
 RATE_SECONDS = 5
@@ -29,6 +30,13 @@ PHASES = {
         "Shoppers hear “try again in a moment”. It is made ready by itself, usually within seconds. "
         "If it lasts, look at the checks below and call whoever runs the servers.",
     ),
+}
+WORKER_ILL = {
+    WorkerState.AT_WORK: "",
+    WorkerState.WAITING: "The workers run, but get nothing done: they wait for the ledger, or rebuild a gate. "
+    "What a crash leaves behind waits with them.",
+    WorkerState.MISSING: "No worker is running. Orders go on, but what a crash leaves behind waits. "
+    "Ask for one to be started.",
 }
 NOT_ON_SHOW = ("Not on show", "Shoppers can't see this sale. Publish it under Settings.")
 UNKNOWN = ("Not known", "The stores have not answered yet.")
@@ -49,6 +57,7 @@ ANSWERS = {
     "repeated": "Same order again (a retry)",
     "out_of_stock": "Out of stock",
     "limit_exceeded": "Already bought as many as allowed",
+    "price_changed": "Asked again: the price had changed",
     "flash_sale_not_started": "Not started yet",
     "flash_sale_ended": "The sale is over",
     "sale_paused": "Paused",
@@ -134,9 +143,9 @@ def _checks(figures: Figures) -> list[dict[str, str]]:
         ),
         _check(
             "worker",
-            figures.worker_alive,
-            "The worker (finishes what was left behind) is alive.",
-            "No worker is running. Orders go on, but what a crash leaves behind waits. Ask for one to be started.",
+            figures.worker is WorkerState.AT_WORK if figures.worker is not None else None,
+            "The worker (finishes what was left behind) is at work.",
+            WORKER_ILL[figures.worker or WorkerState.AT_WORK],
         ),
     ]
 

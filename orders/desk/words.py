@@ -14,6 +14,7 @@ from sales.desk.words import moment
 from sales.money import format_minor
 
 PENDING = "pending"
+AWAY = "The ledger can't be asked right now, so we don't know. Please try again in a moment."
 STATES = {
     OrderState.OPEN.value: "Open",
     OrderState.FULFILLED.value: "Fulfilled",

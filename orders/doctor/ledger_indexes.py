@@ -11,10 +11,9 @@ from flashdrop.mongo_client import Document
 from orders import ledger
 from orders.doctor.finding import Area, Finding, Notes
 from orders.documents import INDEXES
+from orders.indexes import differences, keys_of
 from sales import catalogue
 
-# What an index may not differ in: each of these changes what it refuses.
-DECIDES = ("unique", "partialFilterExpression", "sparse", "collation", "expireAfterSeconds")
 WHY = {
     "unit_sold_once": "a unit can be sold twice (promise 1: never oversold)",
     "shopper_within_limit": "a shopper can buy more than the limit (promise 2)",
@@ -61,14 +60,14 @@ def _check(collection: str, wanted: dict[str, Any], there: list[Document], notes
     found = next((index for index in there if index["name"] == name), None)
     if found is None:
         return _missing(collection, wanted, there, notes)
-    differences = _differences(wanted, found)
-    if not differences:
+    different = differences(wanted, found)
+    if not different:
         return notes.ok(label, "unique, as it should be" if wanted.get("unique") else "as it should be")
     return _note(
         notes,
         name,
         label,
-        f"{'; '.join(differences)}; no process can start beside it",
+        f"{'; '.join(different)}; no process can start beside it",
         f'`db.{collection}.dropIndex("{name}")` in mongosh, then `manage.py ensure_indexes`; if that is refused, '
         "`manage.py audit_sale` lists what was sold twice",
     )
@@ -78,17 +77,17 @@ def _missing(collection: str, wanted: dict[str, Any], there: list[Document], not
     name = str(wanted["name"])
     label = f"{collection}.{name}"
     ensure = "`manage.py ensure_indexes`; if that is refused, `manage.py audit_sale` lists what was sold twice"
-    twin = next((index for index in there if _keys(index) == _keys(wanted)), None)
+    twin = next((index for index in there if keys_of(index) == keys_of(wanted)), None)
     if twin is None:
         return _note(notes, name, label, "missing", ensure)
-    differences = _differences(wanted, twin)
-    if not differences:
+    different = differences(wanted, twin)
+    if not different:
         return notes.advice(
             label,
             f"there under another name, {twin['name']}: it refuses what it should, but no process can start beside it",
             f'`db.{collection}.dropIndex("{twin["name"]}")` in mongosh while nothing is on sale, then {ensure}',
         )
-    found = f"missing; {twin['name']} has its keys, but {'; '.join(differences)}"
+    found = f"missing; {twin['name']} has its keys, but {'; '.join(different)}"
     return _note(notes, name, label, found, f'`db.{collection}.dropIndex("{twin["name"]}")` in mongosh, then {ensure}')
 
 
@@ -97,21 +96,3 @@ def _note(notes: Notes, name: str, label: str, found: str, advice: str) -> None:
         notes.at_risk(label, f"{found}: {WHY[name]}", advice)
     else:
         notes.advice(label, f"{found}: pages that list a shopper's orders are slow", advice)
-
-
-def _differences(wanted: dict[str, Any], found: Document) -> list[str]:
-    told = []
-    if _keys(wanted) != _keys(found):
-        told.append(f"its keys are {_shown(found)}, not {_shown(wanted)}")
-    for option in DECIDES:
-        if (wanted.get(option) or None) != (found.get(option) or None):
-            told.append(f"{option} is {found.get(option, 'not set')}, not {wanted.get(option, 'unset')}")
-    return told
-
-
-def _keys(index: dict[str, Any]) -> list[tuple[str, Any]]:
-    return [(field, int(way) if isinstance(way, float) else way) for field, way in index["key"].items()]
-
-
-def _shown(index: dict[str, Any]) -> str:
-    return "(" + ", ".join(f"{field} {way}" for field, way in _keys(index)) + ")"

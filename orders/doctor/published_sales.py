@@ -11,6 +11,7 @@ from sales import catalogue, stock
 from sales.gate import Levels
 from sales.keys import WORKER_HEARTBEAT
 from sales.published import PublishedSale
+from sales.workers import WorkerState, worker_state
 
 # A worker puts right in a moment what a publication or a restart has left; that is nobody's worry.
 SETTLE_SECONDS = 1.5
@@ -50,6 +51,13 @@ async def _worker(published: int, notes: Notes) -> None:
     # By what is left of its time, which no host's clock has a part in; below 0 there is none.
     left = await redis().pttl(WORKER_HEARTBEAT) / 1000
     age = HEARTBEAT_SECONDS - left
+    if left < 0 and await worker_state(redis()) is WorkerState.WAITING:
+        return notes.at_risk(
+            "worker",
+            f"it runs, but none has completed a round for {HEARTBEAT_SECONDS} s: what a lost process held stays taken "
+            "(promise 4: within seconds)",
+            "read the worker's log: it names the store that it waits for, or the rebuild that takes so long",
+        )
     if left < 0 and published:
         return notes.at_risk(
             "worker",

@@ -54,6 +54,8 @@ def _published(row: Row, published: PublishedSale | None, levels: Levels, run_id
     if differences:
         told = "; ".join(f"{one.field_label}: {one.before} there, {one.after} here" for one in differences)
         return red(PUBLISHED, f"Shoppers get something else than this page says. {told}.", "Save it in Settings again.")
+    if published.archived_at is not None:
+        return red(PUBLISHED, "It is over, and put away.", "Duplicate it, or give it a window in the future and save.")
     if not levels.loaded:
         return red(PUBLISHED, "The gate, which decides who gets a unit, has not loaded it.", WAIT)
     if levels.epoch != published.epoch or levels.run_id != run_id:

@@ -15,7 +15,7 @@ from typing import Any
 
 from flashdrop.redis_client import redis
 from orders import ledger
-from orders.placing import reservations
+from orders.reserving import reservations
 from orders.settlement import confirmations, forgetting
 from sales import catalogue, stock
 from sales.gate import Publication

@@ -226,6 +226,7 @@ def _words(refusal: Refusal | None) -> str:
         Refusal.LIMIT_EXCEEDED: "refused, has all that is allowed",
         Refusal.ENDED: "refused, the sale is over",
         Refusal.OUT_OF_STOCK: "refused, sold out",
+        Refusal.PRICE_CHANGED: "refused, the price had changed",
         Refusal.PAUSED: "refused, paused",
         Refusal.NOT_STARTED: "refused, not started yet",
         Refusal.NOT_READY: "refused, the stores did not answer",

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 from orders import panel
 from orders.identity import Shopper
+from orders.notices import Notice
 from orders.placing import Refusal
 from orders.tests.stage import PRODUCT, Deaf, Stage, gateway_page, receipt_of, someone, soon
 from sales.published import PublishedSale
 
+SIGN_OUT = '[action^="/session/end"]'
 LATE_MS = 4_000
 UPCOMING = {"opens_at": lambda: soon(hours=1), "closes_at": lambda: soon(hours=2)}
 
@@ -98,6 +100,14 @@ def order(*, limit: int = 1) -> Arrange:
     return arrange
 
 
+async def several_orders(stage: Stage) -> Setting:
+    sale, who = await stage.sale(limit_per_shopper=8), someone()
+    await stage.buy(sale, who, quantity=3)
+    await stage.buy(sale)
+    await stage.buy(sale, who, quantity=2)
+    return Setting(page_of(sale), who, sale)
+
+
 async def pending(stage: Stage) -> Setting:
     sale, who = await stage.sale(), someone()
     await stage.reserve(sale, who)
@@ -166,6 +176,22 @@ async def buy_behind_its_back(stage: Stage, page: Any, setting: Setting) -> None
         page.context.deaf.hear()
 
 
+async def ask_for_more_than_are_left(stage: Stage, page: Any, setting: Setting) -> None:
+    """Two of five go meanwhile."""
+    assert setting.sale is not None
+    await page.select_option("#quantity", "5")
+    await stage.buy(setting.sale, quantity=2)
+    await page.click("#buy")
+    await page.wait_for_selector('#me [role="alert"]')
+
+
+async def change_price_behind_its_back(stage: Stage, page: Any, setting: Setting) -> None:
+    assert setting.sale is not None
+    await stage.change(setting.sale, price_minor=14900)
+    await page.click("#buy")
+    await page.wait_for_selector('#me [role="alert"]')
+
+
 async def buy_in_another_tab(stage: Stage, page: Any, setting: Setting) -> None:
     assert setting.sale is not None
     await stage.buy(setting.sale, setting.who)
@@ -176,6 +202,25 @@ async def sign_in_unseen(stage: Stage, page: Any, setting: Setting) -> None:
     """A name of nothing but a character without width."""
     await page.fill('#me input[name="identifier"]', "\u200b")
     await page.press('#me input[name="identifier"]', "Enter")
+
+
+async def ask_to_leave(stage: Stage, page: Any, setting: Setting) -> None:
+    await page.click(f"#me form{SIGN_OUT} button")
+
+
+async def leave_and_return(stage: Stage, page: Any, setting: Setting) -> None:
+    """Sign out, in spite of what it costs, and sign in again under the same name."""
+    assert setting.who is not None
+    await ask_to_leave(stage, page, setting)
+    await page.click(f'#me[data-state="leaving"] form{SIGN_OUT} button')
+    await page.fill('#me[data-state="signed_out"] input[name="identifier"]', setting.who.name)
+    await page.press('#me input[name="identifier"]', "Enter")
+    await page.wait_for_selector('#me[data-state="taken"]')
+
+
+async def leave_and_look_for_orders(stage: Stage, page: Any, setting: Setting) -> None:
+    await leave_and_return(stage, page, setting)
+    await page.click('header a[href="/orders/"]')
 
 
 async def press_buy(stage: Stage, page: Any, setting: Setting) -> None:
@@ -201,7 +246,7 @@ def answered(name: str) -> Act:
 async def answer_overloaded(stage: Stage, page: Any, setting: Setting) -> None:
     """The shop's own answer while too many buy at once."""
     assert setting.sale is not None and setting.who is not None
-    body = panel.refused(setting.sale, setting.language, setting.who, Refusal.OVERLOADED)
+    body = panel.ready(setting.sale, setting.language, setting.who, Notice(Refusal.OVERLOADED.value))
     await page.route("**/orders?lang=*", lambda route: route.fulfill(status=503, body=body, content_type="text/html"))
 
 

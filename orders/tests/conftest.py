@@ -67,7 +67,7 @@ def floor(migrated: None, static_files: None) -> Iterator[tuple[str, str]]:
             started.start("serve", "--port", str(port), "--workers", "1", LOG_LEVEL="ERROR", **stores_of)
         with_stores, without = [f"http://127.0.0.1:{port}" for port in ports]
         for url in (with_stores, without):
-            _wait_until_it_answers(url)
+            wait_until_it_answers(url)
         yield with_stores, without
     finally:
         started.stop_all()
@@ -79,7 +79,7 @@ async def stage(chromium: Any, floor: tuple[str, str], ledger_indexes: None) -> 
     yield Stage(chromium, *floor)
 
 
-def _wait_until_it_answers(url: str) -> None:
+def wait_until_it_answers(url: str) -> None:
     deadline = time.monotonic() + 30
     while True:
         try:

@@ -168,6 +168,11 @@ def someone() -> Shopper:
     return shopper(NAME)
 
 
+def a_newcomer() -> Shopper:
+    """Under whose name nothing was ever bought; a member number, which is the same in every language."""
+    return shopper("4711 0815")
+
+
 def receipt_of(order_id: str) -> str:
     return receipt_path(order_id)
 

@@ -47,12 +47,12 @@ def told(answer: httpx.Response, status: int) -> Any:
     return body["data"]
 
 
-def refused(answer: httpx.Response, status: int, code: str) -> Any:
+def refused(answer: httpx.Response, status: int, code: str, data: Any = None) -> Any:
     """The error of a refusal."""
     body = answer.json()
     assert (answer.status_code, body["code"]) == (status, code), answer.text
     assert set(body) == ENVELOPE
-    assert (body["status"], body["data"]) == ("error", None)
+    assert (body["status"], body["data"]) == ("error", data)
     assert TIME.fullmatch(body["timestamp"])
     assert body["error"]
     return body["error"]
@@ -268,7 +268,80 @@ async def test_an_unknown_sku_is_not_found(client: httpx.AsyncClient) -> None:
 async def test_out_of_stock(client: httpx.AsyncClient, publish: Publish) -> None:
     sale = await publish(stock=1)
     told(await order(client, shopper(), {"sku": sale.sku}), 201)
-    refused(await order(client, shopper(), {"sku": sale.sku}), 409, "OUT_OF_STOCK")
+    error = refused(await order(client, shopper(), {"sku": sale.sku}), 409, "OUT_OF_STOCK", {"available": 0})
+    assert error == "This item is out of stock."
+
+
+@pytest.mark.parametrize(
+    ("left", "words"),
+    [
+        (1, "Only 1 is left. Choose 1."),
+        (2, "Only 2 are left. Choose 1 or 2."),
+        (4, "Only 4 are left. Choose 1 to 4."),
+    ],
+)
+async def test_fewer_left_than_asked_for_says_how_many(
+    client: httpx.AsyncClient, publish: Publish, left: int, words: str
+) -> None:
+    sale = await publish(stock=left, limit_per_shopper=5)
+    wish = {"sku": sale.sku, "quantity": 5}
+    assert refused(await order(client, shopper(), wish), 409, "OUT_OF_STOCK", {"available": left}) == words
+    told(await order(client, shopper(), wish | {"quantity": left}), 201)
+
+
+async def changed_price(publish: Publish) -> PublishedSale:
+    """A sale whose price has just gone from 129 to 1999."""
+    settings = settings_of()
+    await publish(settings)
+    return await publish(settings, price_minor=199900)
+
+
+@pytest.mark.parametrize(
+    "shown", [{"price": 12900}, {"price": 0}, {"price": 12900, "currency": "EUR"}, {"currency": "USD"}]
+)
+async def test_at_another_price_than_the_one_shown_nothing_is_sold(
+    client: httpx.AsyncClient, publish: Publish, shown: dict[str, Any]
+) -> None:
+    sale, who = await changed_price(publish), shopper()
+    holds = {"price": 199900, "currency": "EUR"}
+    refused(await order(client, who, {"sku": sale.sku} | shown), 409, "PRICE_CHANGED", holds)
+    assert (await stock.levels(redis(), [sale.id]))[1][0].issued == 0
+    data = told(await order(client, who, {"sku": sale.sku} | holds), 201)
+    assert (data["price"], data["totalPrice"], data["currency"]) == (199900, 199900, "EUR")
+
+
+@pytest.mark.parametrize("shown", [{}, {"price": 199900}, {"currency": "EUR"}])
+async def test_what_is_not_stated_is_not_compared(
+    client: httpx.AsyncClient, publish: Publish, shown: dict[str, Any]
+) -> None:
+    sale = await changed_price(publish)
+    assert told(await order(client, shopper(), {"sku": sale.sku} | shown), 201)["price"] == 199900
+
+
+async def test_a_retry_finds_its_order_whatever_the_price_is_by_then(
+    client: httpx.AsyncClient, publish: Publish
+) -> None:
+    settings, who = settings_of(), shopper()
+    sale = await publish(settings)
+    wish = {"sku": sale.sku, "price": 12900, "currency": "EUR"}
+    first = told(await order(client, who, wish, key="k"), 201)
+    await publish(settings, price_minor=199900)
+    assert told(await order(client, who, wish, key="k"), 200) == first
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        *({"price": price} for price in (True, -1, 2**53, 10**30, "12900", 129.0, None, [], {})),
+        *({"currency": currency} for currency in ("eur", "EURO", "", "E\u0000R", 978, None, ["EUR"])),
+    ],
+)
+async def test_a_price_that_is_none_is_told_by_its_field(
+    client: httpx.AsyncClient, publish: Publish, shown: dict[str, Any]
+) -> None:
+    sale = await publish()
+    error = refused(await order(client, shopper(), {"sku": sale.sku} | shown), 400, "VALIDATION_ERROR")
+    assert paths(error) == [[next(iter(shown))]]
 
 
 @pytest.mark.parametrize("quantity", [2, 100])
@@ -311,7 +384,7 @@ async def test_a_gate_that_is_not_loaded_is_not_ready_and_never_sold_out(
 async def test_a_full_queue_says_overloaded_at_once(
     client: httpx.AsyncClient, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orders.placing.Batcher", partial(Batcher, max_queue=1, max_in_flight=1))
+    monkeypatch.setattr("orders.reserving.Batcher", partial(Batcher, max_queue=1, max_in_flight=1))
     sale = await publish(stock=100)
     answers = await asyncio.gather(*(order(client, shopper(), {"sku": sale.sku}) for _ in range(40)))
     full = [answer for answer in answers if answer.status_code == 503]

@@ -48,11 +48,11 @@ async def waiting(now: datetime) -> set[str]:
 async def test_a_cancelled_unit_is_on_sale_again_for_everybody_and_for_its_shopper(publish: Publish) -> None:
     sale, someone, other = await publish(stock=1), shopper(), shopper()
     order = await bought(sale, someone)
-    assert await place(other, sale.sku, 1, None) == Refused(Refusal.OUT_OF_STOCK)
+    assert await place(other, sale.sku, 1, None) == Refused(Refusal.OUT_OF_STOCK, available=0)
     record = await cancel(order.id, "mia", WHY)
     assert (record.state, record.order.units, record.units) == (OrderState.CANCELLED, (), (1,))
     assert (await bought(sale, someone)).units == (1,)
-    assert await place(other, sale.sku, 1, None) == Refused(Refusal.OUT_OF_STOCK)
+    assert await place(other, sale.sku, 1, None) == Refused(Refusal.OUT_OF_STOCK, available=0)
     assert (await audit(sale)).holds
 
 

@@ -16,12 +16,12 @@ import pytest
 from django.test import Client
 
 from conftest import shopper
-from flashdrop import spreadsheet
+from flashdrop import large_forms, spreadsheet
 from flashdrop.redis_client import redis
 from orders import ledger, ledger_desk
 from orders.audit import audit
 from orders.cancelling import cancel
-from orders.desk import bulk, deeds, runs
+from orders.desk import bulk, deeds, picking, runs
 from orders.ledger_desk import OrderState
 from orders.models import BulkRun
 from orders.order import Order
@@ -131,6 +131,10 @@ async def test_many_are_typed_and_done_in_steps_that_may_be_repeated(mia: Client
     assert {len(record.events) for record in records.values()} == {1}
     (entry,) = await asyncio.to_thread(journal.entries, sale)
     assert entry.tally is not None and (entry.tally.orders, entry.tally.units) == (229, 229)
+    report = f"/admin/desk/sales/{sale.pk}/report/"
+    assert f"{entry.tally.words}, by merchandiser" in await seen(mia, f"{report}?download=html")
+    (done,) = (await asyncio.to_thread(mia.get, f"{report}?format=json")).json()["done_to_many"]
+    assert (done["what"], done["orders"], done["units"], done["by"]) == ("Cancelled", 229, 229, "merchandiser")
 
 
 async def test_what_was_confirmed_is_what_is_done_and_nothing_else(
@@ -219,7 +223,7 @@ async def test_a_list_may_hold_ids_links_units_and_names(mia: Client, on_sale: O
     _, found = await picked(mia, data | {"numbers": "shopper"})
     assert found == expected - {by_unit.id} | {member.id}
     text, found = await picked(mia, data)
-    assert found == expected - {by_unit.id} and "say what a line that is only a number means" in text
+    assert found == expected - {by_unit.id} and "say whether numbers are units or names" in text
     text, found = await picked(mia, data | {"sale": ""})
     assert found == {by_id.id, by_link.id, elsewhere.id}
     assert "Choose the sale: names and unit numbers count within one sale." in text
@@ -257,6 +261,14 @@ async def test_a_bare_number_means_what_was_said_it_means(mia: Client, on_sale: 
         {anna.id},
         {other.id},
     ]
+
+
+async def test_two_readings_that_find_the_same_order_are_one(mia: Client, on_sale: OnSale) -> None:
+    sale = await on_sale()
+    order = await bought(sale, shopper("No. 1"))
+    for numbers in ("", "unit", "shopper"):
+        _, found = await picked(mia, {"pasted": "No. 1", "sale": sale.pk, "numbers": numbers})
+        assert found == {order.id}
 
 
 async def test_other_names_that_can_be_read_as_something_else_are_left_out(mia: Client, on_sale: OnSale) -> None:
@@ -307,6 +319,31 @@ async def test_every_line_stands_beside_the_order_it_means(mia: Client, on_sale:
 )
 async def test_what_can_not_be_done_is_said(mia: Client, data: dict[str, str], expected: str) -> None:
     assert expected in await told(mia, CONFIRM, data)
+
+
+async def test_ten_thousand_lines_with_long_names_are_taken(mia: Client, on_sale: OnSale) -> None:
+    sale = await on_sale()
+    order = await bought(sale, shopper("\U0001d4d0" * 250))
+    wide = "\U0001d4d0" * 250
+    lines = [f"{number:05d}{wide if number % 3 == 0 else ''}x" for number in range(1, picking.AT_MOST)] + [
+        order.shopper_name
+    ]
+    assert len("\n".join(lines).encode()) > 3_000_000  # more than Django takes by itself
+    text, found = await picked(mia, {"pasted": "\n".join(lines), "sale": sale.pk})
+    assert found == {order.id} and "Left out: 9999" in text and "9901 to 9999" in text
+    assert lines[0] in text and lines[5000] in text
+
+
+async def test_what_is_too_large_is_said_to_be_and_a_strangers_is_not_even_read(mia: Client, on_sale: OnSale) -> None:
+    response = await post(mia, CONFIRM, {"pasted": "x" * (large_forms.LARGEST + 1)})
+    assert response.status_code == 413 and "send it in parts" in response.content.decode()
+    stranger = Client(enforce_csrf_checks=True)  # whose token would be looked for in the form: 403 says that it was
+    for address, status in ((CONFIRM, 302), ("/admin/login/", 413)):
+        response = await post(stranger, address, {"pasted": "x" * large_forms.LARGEST_OF_STRANGERS})
+        assert response.status_code == status, address
+        assert (await post(stranger, address, {"pasted": "x" * 1000})).status_code == 403
+        response = await post(stranger, address, {"pasted": "x"}, CONTENT_LENGTH="", HTTP_TRANSFER_ENCODING="chunked")
+        assert response.status_code == status
 
 
 async def test_while_the_ledger_is_away_nothing_is_lost_and_going_on_is_safe(

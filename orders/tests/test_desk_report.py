@@ -13,6 +13,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from conftest import Publish, eventually, shopper
+from flashdrop.envelope import iso_utc
 from flashdrop.redis_client import redis
 from orders import ledger, ledger_desk, report_audit
 from orders.cancelling import cancel
@@ -26,7 +27,7 @@ from orders.report import Report, percentile, report, step_for
 from orders.tests.test_ledger import order_of
 from sales import tally
 from sales.desk import journal
-from sales.desk.journal import Change, Entry
+from sales.desk.journal import Change, Entry, Tally
 from sales.keys import told_in_all_key
 from sales.models import Sale
 from sales.published import PublishedSale
@@ -175,11 +176,26 @@ async def test_changes_are_marked_where_they_happened_without_names(sale: Publis
         Entry(OPENED + timedelta(seconds=50), "mia", "Paused", paused, "Ann Smith complained"),
         Entry(OPENED - timedelta(hours=1), "mia", "Stock changed", (Change("Stock", "4", "5"),), ""),
         Entry(OPENED + timedelta(seconds=60), "mia", "Began to export orders", (), ""),
+        Entry(
+            OPENED + timedelta(days=1), "ben", "", (), "sent back", Tally("1", "Cancelled", 230, 240, 3_096_000, "EUR")
+        ),
     ]
     words = told(await counted(sale), entries)
     assert [(one.mark, one.words) for one in words["happenings"]] == [
         ("", "Stock changed: Stock from 4 to 5"),
         ("1", "Paused: Paused from no to yes"),
+        ("", "Cancelled 230 orders: 240 units, €30,960.00, by ben"),
+    ]
+    assert as_json(await counted(sale), entries)["done_to_many"] == [
+        {
+            "at": iso_utc(OPENED + timedelta(days=1)),
+            "by": "ben",
+            "what": "Cancelled",
+            "orders": 230,
+            "units": 240,
+            "amount_minor": 3_096_000,
+            "currency": "EUR",
+        }
     ]
     assert [(mark.at, mark.label) for mark in words["charts"][0].marks] == [(50.0, "1")]
 

@@ -10,9 +10,9 @@ import pytest
 
 from conftest import shopper
 from orders.documents import from_document
+from orders.identity import may_see
 from orders.ledger_desk import OrderState, record_of
 from orders.order import OrderStatus
-from orders.placing import may_see
 
 AT = datetime(2026, 11, 28, tzinfo=UTC)
 LEAST: dict[str, Any] = {

@@ -206,9 +206,10 @@ async def test_a_receipt_token_is_no_cookie(client: httpx.AsyncClient) -> None:
     assert not await is_known(client, receipt_token(cookie_value(sign_in("x")).split(":")[0]))
 
 
-async def test_the_cookie_reveals_neither_key_nor_more_than_its_four_fields() -> None:
-    payload = json.loads(b64_decode(cookie_value(Shopper("id", "name", "session")).split(":")[0].encode()))
-    assert payload == ["id", "name", "session", 0]
+async def test_the_cookie_reveals_neither_key_nor_more_than_its_five_fields() -> None:
+    someone = Shopper("id", "name", "session", session_began_at=1_795_000_000)
+    payload = json.loads(b64_decode(cookie_value(someone).split(":")[0].encode()))
+    assert payload == ["id", "name", "session", 0, 1_795_000_000]
 
 
 async def test_minted_cookies_are_distinct_shoppers(client: httpx.AsyncClient, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ async def test_one_shopper_fifty_times_gets_one_order(publish: Publish) -> None:
     sale, someone = await publish(), shopper()
     answers = await asyncio.gather(*(place(someone, sale.sku, 1, None) for _ in range(50)))
     assert sum(isinstance(answer, Placed) for answer in answers) == 1
-    assert answers.count(Refused(Refusal.LIMIT_EXCEEDED)) == 49
+    assert answers.count(Refused(Refusal.LIMIT_EXCEEDED, held=1)) == 49
     assert await ledger.tally(sale.id) == ledger.Tally(1, 1)
 
 
@@ -72,13 +72,13 @@ async def test_a_retry_after_the_sale_is_over_finds_the_order(publish: Publish) 
     again = await place(someone, sale.sku, 1, "key")
     assert isinstance(first, Placed) and isinstance(again, Placed)
     assert (again.order.id, again.is_new) == (first.order.id, False)
-    assert await place(someone, sale.sku, 1, None) == Refused(Refusal.ENDED)
+    assert await place(someone, sale.sku, 1, None) == Refused(Refusal.ENDED, held=1)
 
 
 async def test_a_key_in_another_sale_or_with_another_quantity_is_refused(publish: Publish) -> None:
     here, there, someone = await publish(limit_per_shopper=3), await publish(), shopper()
     await place(someone, here.sku, 1, "key")
-    assert await place(someone, here.sku, 2, "key") == Refused(Refusal.KEY_REUSED)
+    assert await place(someone, here.sku, 2, "key") == Refused(Refusal.KEY_REUSED, held=1)
     assert await place(someone, there.sku, 1, "key") == Refused(Refusal.KEY_REUSED)
     assert await ledger.tally(there.id) == ledger.Tally(0, 0)
     assert (await stock.levels(redis(), [there.id]))[1][0].available == 10

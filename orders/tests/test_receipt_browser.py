@@ -85,7 +85,7 @@ async def test_one_long_word_stays_on_the_page(
             await page.goto(path)
             if has_scripts and "/sales/" in path:
                 await page.wait_for_selector("#me:not([data-state=loading])")
-            assert await page.evaluate(OVERFLOW) <= 0, path
+            assert await page.evaluate(OVERFLOW) <= 0, (path, await page.evaluate(STICKS_OUT))
             assert not await page.evaluate(STICKS_OUT), path
 
     async with visitor(chromium, shop, **options) as page:

@@ -318,9 +318,9 @@ async def test_a_worker_that_waits_for_a_store_ends_soon_when_it_is_told_to(monk
     async def never() -> None:
         await asyncio.sleep(3600)
 
-    monkeypatch.setattr(run_worker, "ensure_all", never)
     monkeypatch.setattr(run_worker, "STOP_SECONDS", 0.05)
     worker = Worker()
+    monkeypatch.setattr(worker, "round", never)
     working = asyncio.create_task(run_worker._until_stopped(worker))
     await asyncio.sleep(0.05)
     assert not working.done()

@@ -46,7 +46,7 @@ def manage(*command: str, **environment: str) -> subprocess.CompletedProcess[str
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -65,8 +65,9 @@ async def shop(request: pytest.FixtureRequest, stores: Any, tmp_path_factory: py
     record = from_next_version(recorded(RECORDS[-1])) if is_next else recorded(request.param)
     started = Processes()
     with filled(record, "recorded", tmp_path_factory.mktemp("recorded")) as environment:
-        migrated = manage("migrate", "--verbosity", "0", **environment)
-        assert migrated.returncode == 0, migrated.stderr
+        for step in (("migrate", "--verbosity", "0"), ("ensure_indexes",)):  # the record holds no indexes
+            done = manage(*step, **environment)
+            assert done.returncode == 0, done.stderr
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         try:
@@ -149,7 +150,8 @@ async def test_saving_keeps_what_only_another_version_knows(shop: Shop) -> None:
         now = client.get_default_database()["sales"].find_one({"sku": "running"})
     before = next(one for one in shop.record["ledger"]["sales"] if one["sku"] == "running")
     assert now is not None
-    assert (now["description"], now["version"]) == ("Saved anew.", before["version"] + 1)
+    assert now["description"] == "Saved anew."
+    assert now["version"] > before["version"]  # a worker may have published it, too
     assert before.keys() <= now.keys()
     assert now.get(NEW) == before.get(NEW)
     with Redis.from_url(shop.environment["REDIS_URL"], decode_responses=True) as gate:

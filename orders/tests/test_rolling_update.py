@@ -102,7 +102,7 @@ def save(folder: Path, environment: dict[str, str], **changes: Any) -> None:
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert saved.returncode == 0, saved.stderr

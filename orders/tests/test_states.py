@@ -146,6 +146,8 @@ async def test_all_forms_work_without_scripts(stage: Stage) -> None:
         await page.click('header a[href="/orders/"]')
         assert NAME in await page.inner_text("main")
         await page.click('main form button:has-text("Sign out")')
+        assert await page.inner_text("#me h2") == "Before you sign out"
+        await page.click('#me form button:has-text("Sign out")')
         assert await page.locator('main input[name="identifier"]').count() == 1
 
 

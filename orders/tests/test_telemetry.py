@@ -20,7 +20,7 @@ from orders.worker import Worker
 from sales import catalogue, stock
 from sales.gate import Levels, Wish
 from sales.hub import hub
-from sales.keys import WORKER_HEARTBEAT
+from sales.keys import WORKER_ALIVE, WORKER_HEARTBEAT
 from sales.showing import Phase
 
 
@@ -53,11 +53,11 @@ def told(telemetry: Telemetry) -> dict[str, float]:
 
 
 async def test_each_operation_is_timed_under_its_name(publish: Publish) -> None:
-    before = operations("redis", "levels", "ok"), operations("mongodb", "every", "ok")
+    before = operations("redis", "levels", "ok"), operations("mongodb", "shelf", "ok")
     await stock.levels(redis(), [])
     await catalogue.every()
     assert operations("redis", "levels", "ok") > before[0]
-    assert operations("mongodb", "every", "ok") > before[1]
+    assert operations("mongodb", "shelf", "ok") > before[1]
 
 
 async def test_an_operation_that_fails_or_is_given_up_is_an_error() -> None:
@@ -180,9 +180,13 @@ async def test_a_round_of_a_worker_fills_it(publish: Publish) -> None:
 
 async def test_a_missing_worker_is_a_warning_not_a_reason(client: httpx.AsyncClient, publish: Publish) -> None:
     await publish()
-    await redis().delete(WORKER_HEARTBEAT)
+    for key in (WORKER_HEARTBEAT, WORKER_ALIVE):
+        await redis().delete(key)
     answer: Any = await client.get("/readyz")
     assert "no worker is running" in answer.json()["warnings"][0]
+    await redis().set(WORKER_ALIVE, 1, ex=10)
+    answer = await client.get("/readyz")
+    assert "complete no round" in answer.json()["warnings"][0]
     assert not any("worker" in reason for reason in answer.json()["reasons"])
     await redis().set(WORKER_HEARTBEAT, 1, ex=10)
     assert (await client.get("/readyz")).json()["warnings"] == []

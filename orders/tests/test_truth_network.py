@@ -253,3 +253,33 @@ async def test_a_purchase_whose_answer_was_lost_is_shown_all_the_same(
         await page.wait_for_selector('#me[data-state="order"]', timeout=5000)
         assert time.time() - since < FIRST_RETRY + A_SECOND
         assert await ledger.tally(sale.id) == ledger.Tally(1, 1)
+
+
+async def test_a_page_that_gets_no_socket_polls_until_there_is_room(
+    chromium: Any, shop: str, processes: Processes, publish: Publish
+) -> None:
+    """More viewers behind one address than it may hold sockets: an office, whose last ones are told by polls."""
+    sale = await publish()
+    port = free_port()
+    office = f"http://127.0.0.1:{port}"
+    processes.start("serve", "--port", str(port), "--workers", "1", SOCKETS_PER_ADDRESS="1")
+
+    async def shows_it() -> bool:
+        try:
+            return (await asyncio.to_thread(fetch, f"{office}/api/products/{sale.sku}")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    await eventually(shows_it, 30)
+    async with traveller(chromium, office) as second:
+        async with traveller(chromium, office) as first:
+            await first.goto(f"/sales/{sale.sku}/")
+            await is_live(first)
+            await second.goto(f"/sales/{sale.sku}/")
+            since = time.time()
+            await shows(second, SILENCE + 2 * A_SECOND, since, connection="polling")
+            await buy_elsewhere(office, sale)
+            since = time.time()
+            await shows(first, A_SECOND, since, available=9)
+            await shows(second, POLL + 2 * A_SECOND, since, available=9)
+        await shows(second, 15, time.time(), connection="live")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from html import escape, unescape
@@ -12,19 +13,27 @@ from typing import Any
 
 import httpx
 import pytest
+from django.http import HttpResponse
 
-from conftest import Publish, cookie_of, settings_of, shopper
+from conftest import Publish, cookie_of, eventually, settings_of, shopper
 from flashdrop.batching import Batcher
+from flashdrop.envelope import to_ms
 from flashdrop.mongo_client import collection
 from flashdrop.redis_client import redis
 from orders.answers import ANSWERS
+from orders.cancelling import cancel
 from orders.identity import COOKIE, Shopper, sign_in_guest
+from orders.notices import Notice, remember
+from orders.order import context_of
 from orders.placing import Refusal
 from orders.receipts import receipt_path, receipt_token
-from sales import stock
+from orders.recovery import finish_pending
+from sales import publishing, stock
+from sales.gate import Wish
 from sales.published import PublishedSale
 
 HTMX = {"HX-Request": "true"}
+AS_SHOWN = {"quantity": "1", "price": "12900", "currency": "EUR"}
 NOW = datetime.now(UTC).replace(microsecond=0)
 MINUTE = timedelta(minutes=1)
 HOSTILE = """<script>alert(1)</script><img src=x onerror='y'>" onfocus="z & co"""
@@ -60,16 +69,24 @@ async def buy(
     client: httpx.AsyncClient, sku: str, who: Shopper | None, *, plain: bool = False, **fields: Any
 ) -> httpx.Response:
     headers = ({} if plain else HTMX) | (cookie_of(who) if who else {})
-    return await client.post(f"/sales/{sku}/orders", data={"quantity": "1"} | fields, headers=headers)
+    return await client.post(f"/sales/{sku}/orders", data=AS_SHOWN | fields, headers=headers)
 
 
 async def follow(client: httpx.AsyncClient, answer: httpx.Response, who: Shopper | None) -> httpx.Response:
     """The page that a plain form's answer leads to."""
     assert answer.status_code == 303, answer.text
     assert answer.headers["Location"].startswith("/")
-    page = await client.get(answer.headers["Location"], headers=cookie_of(who) if who else {})
+    assert "?" not in answer.headers["Location"]
+    page = await client.get(answer.headers["Location"], headers=browser_of(answer, who))
     assert not is_partial(page)
     return page
+
+
+def browser_of(answer: httpx.Response, who: Shopper | None) -> dict[str, str]:
+    """What a browser sends after such an answer."""
+    set_now = [f"{name}={value}" for name, value in answer.cookies.items() if value]
+    cookies = [*(cookie_of(who).values() if who else ()), *set_now]
+    return {"Cookie": "; ".join(cookies)} if cookies else {}
 
 
 async def issued(sale: PublishedSale) -> int:
@@ -354,7 +371,7 @@ async def test_a_key_reused_for_another_quantity_is_refused(client: httpx.AsyncC
 async def test_a_full_queue_is_told_in_the_panel(
     client: httpx.AsyncClient, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orders.placing.Batcher", partial(Batcher, max_queue=1, max_in_flight=1))
+    monkeypatch.setattr("orders.reserving.Batcher", partial(Batcher, max_queue=1, max_in_flight=1))
     sale = await publish(stock=100)
     answers = await asyncio.gather(*(buy(client, sale.sku, shopper()) for _ in range(30)))
     full = [answer for answer in answers if answer.status_code == 503]
@@ -371,14 +388,359 @@ async def test_buying_what_is_not_on_show_is_not_found(client: httpx.AsyncClient
         assert (await buy(client, sku, shopper())).status_code == 404
 
 
-@pytest.mark.parametrize("answer", ["nonsense", "<script>alert(1)</script>", "PRODUCT_NOT_FOUND'\"", "", "\0"])
-async def test_the_page_repeats_only_what_we_could_have_said(
-    client: httpx.AsyncClient, publish: Publish, answer: str
+# The price that was shown
+
+
+async def repriced(publish: Publish, **changes: Any) -> PublishedSale:
+    """A sale whose price has just gone from 129 to 1999."""
+    settings = settings_of(**changes)
+    await publish(settings)
+    return await publish(settings, price_minor=199900)
+
+
+def prices(answer: httpx.Response) -> list[str]:
+    """What the form says that it shows."""
+    return re.findall(r'name="(?:price|currency)" value="([^"]*)"', answer.text)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_at_another_price_than_the_form_showed_both_are_told_and_asked_again(
+    client: httpx.AsyncClient, publish: Publish, plain: bool
 ) -> None:
+    sale, who = await repriced(publish), shopper()
+    answer = await buy(client, sale.sku, who, plain=plain)
+    if plain:
+        answer = await follow(client, answer, who)
+    else:
+        assert answer.status_code == 409
+        assert 'data-code="PRICE_CHANGED"' in answer.text
+    assert state(answer) == "ready"
+    assert "€129.00" in notice(answer) and "€1,999.00" in notice(answer)
+    assert await issued(sale) == 0
+    assert prices(answer) == ["199900", "EUR"]
+    assert "€1,999.00" in answer.text[answer.text.index('id="buy"') :]
+    price, currency = prices(answer)
+    again = await buy(client, sale.sku, who, plain=plain, price=price, currency=currency)
+    page = await follow(client, again, who) if plain else again
+    assert state(page) == "order"
+    assert "€1,999.00" in page.text
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"price": None, "currency": None},
+        {"price": ""},
+        {"price": "-12900"},
+        {"price": "\u0661\u0662"},
+        {"price": "1" * 400},
+        {"price": "12900.0"},
+        {"currency": ""},
+        {"currency": "eur"},
+        {"currency": "<b>"},
+    ],
+)
+async def test_a_form_that_says_no_price_is_asked_again_and_charged_nothing(
+    client: httpx.AsyncClient, publish: Publish, shown: dict[str, str | None]
+) -> None:
+    sale, who = await publish(), shopper()
+    data = {name: value for name, value in (AS_SHOWN | shown).items() if value is not None}
+    answer = await client.post(f"/sales/{sale.sku}/orders", data=data, headers=HTMX | cookie_of(who))
+    assert (answer.status_code, state(answer)) == (409, "ready")
+    assert notice(answer) == "The price is €129.00. Press the button again to buy at it."
+    assert prices(answer) == ["12900", "EUR"]
+    assert await issued(sale) == 0
+
+
+async def test_a_try_that_stands_is_found_whatever_the_price_is_by_then(
+    client: httpx.AsyncClient, publish: Publish
+) -> None:
+    settings, who = settings_of(), shopper()
+    sale = await publish(settings)
+    assert (await buy(client, sale.sku, who, attempt="a")).status_code == 201
+    await publish(settings, price_minor=199900)
+    again = await buy(client, sale.sku, who, attempt="a")
+    assert (again.status_code, state(again)) == (200, "order")
+    assert "€129.00" in again.text
+    without = {"attempt": "a", "price": "", "currency": ""}
+    assert (await buy(client, sale.sku, who, **without)).status_code == 200
+
+
+async def test_a_price_that_changed_is_told_beside_what_is_held(client: httpx.AsyncClient, publish: Publish) -> None:
+    settings, who = settings_of(limit_per_shopper=3), shopper()
+    sale = await publish(settings)
+    assert (await buy(client, sale.sku, who)).status_code == 201
+    await publish(settings, price_minor=199900)
+    answer = await buy(client, sale.sku, who, quantity="2")
+    assert (answer.status_code, state(answer)) == (409, "order")
+    assert "€1,999.00" in notice(answer)
+    assert offered(answer) == {1: "€1,999.00", 2: "€3,998.00"}
+    assert chosen(answer) == 2
+
+
+async def test_the_panel_is_no_older_than_what_the_page_has_heard_of(
+    client: httpx.AsyncClient, publish: Publish
+) -> None:
+    settings, who = settings_of(), shopper()
+    sale = await publish(settings)
+    newer = (await publishing.publish(replace(settings, price_minor=199900))).sale
+    answer = await client.get(f"/sales/{sale.sku}/me?seen={newer.version}", headers=HTMX | cookie_of(who))
+    assert prices(answer) == ["199900", "EUR"]
+    for made_up in ("x", "-1", "9" * 400, "\u0661"):
+        address = f"/sales/{sale.sku}/me?seen={made_up}"
+        assert (await client.get(address, headers=HTMX | cookie_of(who))).status_code == 200
+
+
+# How many, and what they cost
+
+
+def offered(answer: httpx.Response) -> dict[int, str]:
+    """What can be chosen, and its total as the choice itself says it."""
+    found = re.findall(
+        r'<option value="(\d+)"(?: selected)? data-total="([^"]+)"([^>]*)>(\d+) · ([^<]+)<', select_of(answer)
+    )
+    assert all(value == number and total == text for value, total, _, number, text in found)
+    return {int(value): total for value, total, out, _, _ in found if "disabled" not in out}
+
+
+def chosen(answer: httpx.Response) -> int:
+    found = re.findall(r'<option value="(\d+)" selected', select_of(answer))
+    return int(found[0]) if found else 1
+
+
+def select_of(answer: httpx.Response) -> str:
+    found = re.search(r"<select.*?</select>", answer.text, re.DOTALL)
+    return unescape(found[0]) if found else ""
+
+
+async def shown_as_left(client: httpx.AsyncClient, sale: PublishedSale, left: int) -> None:
+    async def is_shown() -> bool:
+        stock_now = (await client.get(f"/api/products/{sale.sku}/stock")).json()["data"]
+        return bool(stock_now["availableStock"] == left)
+
+    await eventually(is_shown)
+
+
+async def test_each_choice_says_what_it_costs(client: httpx.AsyncClient, publish: Publish) -> None:
+    sale, who = await publish(limit_per_shopper=3, price_minor=99900), shopper()
+    answer = await panel(client, sale, who)
+    assert offered(answer) == {1: "€999.00", 2: "€1,998.00", 3: "€2,997.00"}
+    german = await client.get(f"/sales/{sale.sku}/me?lang=de", headers=HTMX | cookie_of(who))
+    assert offered(german)[3] == "2.997,00\N{NO-BREAK SPACE}€"
+
+
+@pytest.mark.parametrize(("left", "words"), [(1, "Only 1 is left. Choose 1."), (2, "Only 2 are left. Choose 1 or 2.")])
+@pytest.mark.parametrize("plain", [False, True])
+async def test_fewer_left_than_asked_for_says_how_many_and_offers_them(
+    client: httpx.AsyncClient, publish: Publish, plain: bool, left: int, words: str
+) -> None:
+    sale, who = await publish(limit_per_shopper=5, stock=left + 1), shopper()
+    assert (await buy(client, sale.sku, shopper())).status_code == 201
+    answer = await buy(client, sale.sku, who, plain=plain, quantity="5")
+    if plain:
+        answer = await follow(client, answer, who)
+    else:
+        assert answer.status_code == 409
+    assert (state(answer), notice(answer)) == ("ready", words)
+    assert list(offered(answer)) == list(range(1, left + 1))
+    assert chosen(answer) == left
+    assert (await buy(client, sale.sku, who, quantity=str(left))).status_code == 201
+
+
+async def test_no_more_is_offered_than_is_left(client: httpx.AsyncClient, publish: Publish) -> None:
+    sale, who = await publish(limit_per_shopper=5, stock=4), shopper()
+    assert list(offered(await panel(client, sale, who))) == [1, 2, 3, 4]
+    await buy(client, sale.sku, shopper(), quantity="2")
+    await shown_as_left(client, sale, 2)
+    assert list(offered(await panel(client, sale, who))) == [1, 2]
+    bought = await buy(client, sale.sku, who, quantity="1")
+    assert bought.status_code == 201
+    await shown_as_left(client, sale, 1)
+    assert list(offered(await panel(client, sale, who))) == [1]
+
+
+@pytest.mark.parametrize("plain", [False, True])
+async def test_more_than_is_still_allowed_says_how_many_are(
+    client: httpx.AsyncClient, publish: Publish, plain: bool
+) -> None:
+    sale, who = await publish(limit_per_shopper=3), shopper()
+    await buy(client, sale.sku, who, quantity="2")
+    answer = await buy(client, sale.sku, who, plain=plain, quantity="3")
+    if plain:
+        answer = await follow(client, answer, who)
+    assert (state(answer), notice(answer)) == ("order", "You may buy 1 more here.")
+    assert list(offered(answer)) == [1]
+    stranger = await buy(client, sale.sku, shopper(), quantity="4")
+    assert (state(stranger), notice(stranger)) == ("ready", "One shopper may buy up to 3 here.")
+    assert chosen(stranger) == 3
+
+
+# Several orders in one sale
+
+
+def totals(answer: httpx.Response) -> list[str]:
+    """The sum, and what each of several orders cost."""
+    total = re.findall(r"<dt>Total</dt>\s*<dd>([^<]+)</dd>", answer.text)
+    parts = re.search(r'<ul class="parts">.*?</ul>', answer.text, re.DOTALL)
+    return [*total, *re.findall(r"</bdi>(?:</s>)? · ([^<]+)</p>", parts[0] if parts else "")]
+
+
+def held_units(answer: httpx.Response) -> str:
+    (found,) = re.findall(r'class="ticket-units"><small>No.</small> <bdi>([^<]+)</bdi>', answer.text)
+    return str(found)
+
+
+async def test_a_second_purchase_is_shown_beside_the_first(client: httpx.AsyncClient, publish: Publish) -> None:
+    sale, who = await publish(limit_per_shopper=5), shopper()
+    await buy(client, sale.sku, who, quantity="3")
+    second = await buy(client, sale.sku, who, quantity="2")
+    assert second.status_code == 201
+    refused = await buy(client, sale.sku, who)
+    assert refused.status_code == 403
+    for answer in (second, await panel(client, sale, who), refused):
+        assert (state(answer), held_units(answer)) == ("order", "1, 2, 3, 4, 5")
+        assert totals(answer) == ["€645.00", "€258.00", "€387.00"]
+        links = re.findall(r'href="(/orders/[^"]+/)"', answer.text)
+        assert len(set(links)) == 2
+        for link in links:
+            assert (await client.get(link)).status_code == 200
+    listed = await client.get("/orders/", headers=cookie_of(who))
+    assert "1, 2, 3" in listed.text and "4, 5" in listed.text
+
+
+async def test_orders_at_two_prices_are_added_up_and_in_two_currencies_are_not(
+    client: httpx.AsyncClient, publish: Publish
+) -> None:
+    settings, who = settings_of(limit_per_shopper=5), shopper()
+    sale = await publish(settings)
+    await buy(client, sale.sku, who)
+    await publish(settings, price_minor=10000)
+    assert totals(await buy(client, sale.sku, who, price="10000"))[0] == "€229.00"
+    await publish(settings, price_minor=500, currency="JPY")
+    answer = await buy(client, sale.sku, who, price="500", currency="JPY")
+    assert totals(answer)[0] == "€229.00 + JP¥500"
+
+
+async def test_an_order_given_up_since_is_told_beside_the_one_that_stands(
+    client: httpx.AsyncClient, publish: Publish
+) -> None:
+    sale, who = await publish(limit_per_shopper=5), shopper()
+    first = await buy(client, sale.sku, who, quantity="2")
+    order_id = re.findall(r'href="/orders/([0-9a-f]+)\.', first.text)[0]
+    await buy(client, sale.sku, who)
+    await cancel(order_id, "tests", "for a test")
+    answer = await panel(client, sale, who)
+    assert (state(answer), held_units(answer)) == ("order", "3")
+    assert totals(answer) == ["€129.00", "€129.00", "€258.00"]
+    assert "<s><bdi>1, 2</bdi></s>" in answer.text
+    again = await buy(client, sale.sku, who)
+    assert (state(again), held_units(again)) == ("order", "3, 1")
+    assert "<s>" not in again.text, "what was given up before is no news beside a newer order"
+
+
+async def test_one_of_two_orders_still_pending_is_told_and_followed(
+    client: httpx.AsyncClient, publish: Publish
+) -> None:
+    sale, who = await publish(limit_per_shopper=5), shopper()
+    await buy(client, sale.sku, who, quantity="2")
+    context = context_of(sale.sku, who.name, who.session_id, None)
+    wish = Wish(secrets.token_hex(12), who.id, 1, False, context)
+    await stock.reserve(redis(), sale.id, sale.epoch, [wish])
+    answer = await panel(client, sale, who)
+    assert (state(answer), held_units(answer)) == ("pending", "1, 2, 3")
+    assert 'hx-trigger="every 1s"' in answer.text
+    assert totals(answer) == ["€387.00", "€129.00", "€258.00"]
+    await finish_pending(sale, before=datetime.now(UTC) + MINUTE)
+    settled = await panel(client, sale, who)
+    assert (state(settled), held_units(settled)) == ("order", "1, 2, 3")
+
+
+# What is told once
+
+
+async def test_what_came_of_a_try_is_told_once_and_to_nobody_else(client: httpx.AsyncClient, publish: Publish) -> None:
+    sale, who = await publish(paused=True), shopper()
+    answer = await buy(client, sale.sku, who, plain=True)
+    address, browser = answer.headers["Location"], browser_of(answer, who)
+    assert "?" not in address
+    first = await client.get(address, headers=browser)
+    assert notice(first) == ANSWERS[Refusal.PAUSED].message
+    gone = first.headers["Set-Cookie"]
+    assert "flashdrop_notice=" in gone and "Max-Age=0" in gone and f"Path={address}" in gone
+    for later in (cookie_of(who), cookie_of(shopper()), {}):
+        assert notice(await client.get(address, headers=later)) == ""
+
+
+async def test_a_part_of_the_page_does_not_take_what_the_page_is_to_tell(
+    client: httpx.AsyncClient, publish: Publish
+) -> None:
+    sale, who = await publish(paused=True), shopper()
+    answer = await buy(client, sale.sku, who, plain=True)
+    browser = browser_of(answer, who)
+    meanwhile = await client.get(answer.headers["Location"], headers=browser | HTMX)
+    assert (notice(meanwhile), "Set-Cookie" in meanwhile.headers) == ("", False)
+    assert notice(await client.get(answer.headers["Location"], headers=browser))
+
+
+async def test_what_holds_no_longer_is_not_told(client: httpx.AsyncClient, publish: Publish) -> None:
+    settings, who = settings_of(stock=1, limit_per_shopper=2), shopper()
+    sale = await publish(settings, paused=True)
+    answer = await buy(client, sale.sku, who, plain=True)
+    await publish(settings)
+    page = await client.get(answer.headers["Location"], headers=browser_of(answer, who))
+    assert (state(page), notice(page)) == ("ready", "")
+    assert "Set-Cookie" in page.headers
+    first = await buy(client, sale.sku, shopper())
+    assert first.status_code == 201
+    answer = await buy(client, sale.sku, who, plain=True)
+    await publish(settings, stock=5)
+    page = await client.get(answer.headers["Location"], headers=browser_of(answer, who))
+    assert notice(page) == "", "out of stock, beside four that are left"
+
+
+async def test_a_lost_answer_is_not_told_beside_the_order_that_came_of_it(
+    client: httpx.AsyncClient, publish: Publish
+) -> None:
+    sale, who = await publish(), shopper()
+    notice_of_it = Notice(Refusal.NOT_READY.value, at_ms=to_ms(datetime.now(UTC)))
+    response = HttpResponse()
+    remember(response, sale.sku, f"/sales/{sale.sku}/me", notice_of_it, False)
+    told = {"Cookie": f"{cookie_of(who)['Cookie']}; flashdrop_notice={response.cookies['flashdrop_notice'].value}"}
+    address = f"/sales/{sale.sku}/me"
+    assert notice(await client.get(address, headers=told)) == ANSWERS[Refusal.NOT_READY].message
+    await buy(client, sale.sku, who)
+    page = await client.get(address, headers=told)
+    assert (state(page), notice(page)) == ("order", "")
+
+
+async def test_a_success_takes_away_what_was_left_to_be_told(client: httpx.AsyncClient, publish: Publish) -> None:
+    sale, who = await publish(), shopper()
+    answer = await buy(client, sale.sku, who, plain=True)
+    assert "flashdrop_notice=" in answer.headers["Set-Cookie"] and "Max-Age=0" in answer.headers["Set-Cookie"]
+
+
+@pytest.mark.parametrize("made_up", ["nonsense", "W10=", "", "x:y", "\u20ac", "a" * 3000])
+async def test_a_notice_that_we_did_not_leave_is_not_told(
+    client: httpx.AsyncClient, publish: Publish, made_up: str
+) -> None:
+    sale, who = await publish(paused=True), shopper()
+    other = await publish(paused=True)
+    copied = await buy(client, other.sku, who, plain=True)
+    for value in (made_up, copied.cookies["flashdrop_notice"]):
+        cookies = f"{cookie_of(who)['Cookie']}; flashdrop_notice={value}"
+        page = await client.get(f"/sales/{sale.sku}/me", headers={"Cookie": cookies.encode()})
+        assert (page.status_code, notice(page)) == (200, "")
+
+
+@pytest.mark.parametrize("parameter", ["answer", "notice", "code", "told"])
+async def test_an_address_tells_nothing(client: httpx.AsyncClient, publish: Publish, parameter: str) -> None:
     sale = await publish()
-    page = await client.get(f"/sales/{sale.sku}/me", params={"answer": answer}, headers=cookie_of(shopper()))
-    assert (page.status_code, notice(page)) == (200, "")
-    assert "<script>alert" not in page.text
+    for refusal in Refusal:
+        for who in (None, shopper()):
+            page = await client.get(
+                f"/sales/{sale.sku}/me?{parameter}={refusal.value}", headers=cookie_of(who) if who else {}
+            )
+            assert (page.status_code, notice(page)) == (200, "")
 
 
 # Signing in and out

@@ -1,13 +1,13 @@
-"""Who may read a page's moving figures: asked once a second by many, so the answer is remembered for a few seconds.
+"""Who may open what in the back office: one table, by which its pages are guarded.
 
-Django's own way to the user, through all of its middleware, costs more than the figures. Here the session's cookie is
-looked up as Django does it, in its thread, and what was found holds for `REMEMBERED_SECONDS`: so long may somebody who
-is signed out, or whose role is taken away, still see figures move.
+A page of the desk asks for its name here (`sales.desk.page.desk_page`), and one that is not here can't be made. What it
+says holds for every request: nothing is remembered of who asked before. What shows orders shows shoppers' names, so
+that each such page needs the right to see them, whatever else it needs. The pages below `admin:` are Django's own,
+which guards them by the same permissions; they stand here so that the table is whole, and a test holds all to it.
 """
 
 from __future__ import annotations
 
-import time
 from importlib import import_module
 
 from asgiref.sync import sync_to_async
@@ -16,50 +16,107 @@ from django.contrib.auth import get_user
 from django.db import close_old_connections
 from django.http import HttpRequest
 
-from flashdrop.loops import PerLoop
+from flashdrop.readable import NUL
+from sales.permissions import (
+    ADD,
+    CANCEL_ORDERS,
+    CHANGE,
+    CONTROL,
+    DELETE,
+    EXPORT_ORDERS,
+    FULFIL_ORDERS,
+    REHEARSE,
+    VIEW,
+    VIEW_ORDERS,
+)  # fmt: skip
 
-REMEMBERED_SECONDS = 10.0
-MOST_REMEMBERED = 1000
+Needs = frozenset[str]
+CANCELLING, FULFILLING = frozenset({VIEW_ORDERS, CANCEL_ORDERS}), frozenset({VIEW_ORDERS, FULFIL_ORDERS})
+
+# Staff who are signed in and have all of these, of `sales.permissions`.
+DESK: dict[str, Needs] = {
+    "desk:control": frozenset({CONTROL}),
+    "desk:preview": frozenset({VIEW}),
+    "desk:preview_page": frozenset({VIEW}),
+    "desk:check": frozenset({VIEW}),
+    "desk:check_lines": frozenset({VIEW}),
+    "desk:rehearsal": frozenset({REHEARSE}),
+    "desk:rehearsal_progress": frozenset({REHEARSE}),
+    "desk:live": frozenset({VIEW}),
+    "desk:live_data": frozenset({VIEW}),
+    "desk:report": frozenset({VIEW}),
+    "desk:orders": frozenset({VIEW_ORDERS}),
+    "desk:sale_orders": frozenset({VIEW_ORDERS}),
+    "desk:order": frozenset({VIEW_ORDERS}),
+    "desk:export": frozenset({VIEW_ORDERS, EXPORT_ORDERS}),
+    "desk:cancel_order": CANCELLING,
+    "desk:cancel_list": CANCELLING,
+    "desk:cancel_confirm": CANCELLING,
+    "desk:cancel_run": CANCELLING,
+    "desk:cancel_refused": CANCELLING,
+    "desk:fulfil_order": FULFILLING,
+    "desk:reopen_order": FULFILLING,
+    "desk:fulfil_list": FULFILLING,
+    "desk:fulfil_confirm": FULFILLING,
+    "desk:fulfil_run": FULFILLING,
+    "desk:fulfil_refused": FULFILLING,
+}
+# Django's pages about sales: staff who have any of these.
+SALES: dict[str, Needs] = {
+    "admin:sales_sale_changelist": frozenset({VIEW, CHANGE}),
+    "admin:sales_sale_add": frozenset({ADD}),
+    "admin:sales_sale_change": frozenset({VIEW, CHANGE}),  # saving it: CHANGE
+    "admin:sales_sale_history": frozenset({VIEW, CHANGE}),
+    "admin:sales_sale_delete": frozenset({DELETE}),  # of a draft; no role has it
+}
+# Everybody of the staff; only `login` is for others too.
+STAFF = frozenset(
+    f"admin:{name}"
+    for name in (
+        "index",
+        "login",
+        "logout",
+        "password_change",
+        "password_change_done",
+        "jsi18n",
+        "app_list",
+        "view_on_site",
+    )
+)
+# Administrators: no permission of `sales.permissions` opens Django's pages about these.
+ACCOUNTS = frozenset({"auth_user", "auth_group", "axes_accessattempt", "axes_accesslog", "axes_accessfailurelog"})
 
 
 class SignedOut(Exception):
     """Nobody of the staff is signed in there."""
 
 
-class Doorkeeper:
-    """Remembers, for this process, what each session may do."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[str, str], tuple[float, bool | None]] = {}
-
-    async def admits(self, request: HttpRequest, permission: str) -> bool:
-        """Whether whoever asks has `permission`, one of `sales.permissions`.
-
-        Raises:
-            SignedOut: nobody of the staff is signed in there.
-        """
-        session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
-        known_at, found = self._known.get((session_key, permission), (float("-inf"), None))
-        if time.monotonic() - known_at >= REMEMBERED_SECONDS:
-            found = await sync_to_async(_may)(session_key, permission) if session_key else None
-            if len(self._known) >= MOST_REMEMBERED:
-                self._known.clear()
-            self._known[session_key, permission] = (time.monotonic(), found)
-        if found is None:
-            raise SignedOut
-        return found
+def may_open(request: HttpRequest, page: str) -> bool:
+    """Whether whoever asks may open the page with that name."""
+    has = [request.user.has_perm(f"sales.{permission}") for permission in DESK.get(page) or SALES[page]]
+    return all(has) if page in DESK else any(has)
 
 
-doorkeeper: PerLoop[Doorkeeper] = PerLoop(Doorkeeper)
+async def admits(request: HttpRequest, page: str) -> bool:
+    """`may_open`, for a hot view: without Django's middleware, which would cost more than what is asked for.
+
+    Raises:
+        SignedOut: nobody of the staff is signed in there.
+    """
+    session_key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "").replace(NUL, "")
+    found = await sync_to_async(_may_open)(session_key, page) if session_key else None
+    if found is None:
+        raise SignedOut
+    return found
 
 
-def _may(session_key: str, permission: str) -> bool | None:
+def _may_open(session_key: str, page: str) -> bool | None:
     """None: nobody of the staff."""
     # No request begins here, so nobody else looks whether the connection has survived the database.
     close_old_connections()
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    user = get_user(request)
-    if not (user.is_active and user.is_staff):
+    request.user = get_user(request)
+    if not (request.user.is_active and request.user.is_staff):
         return None
-    return user.has_perm(f"sales.{permission}")
+    return may_open(request, page)

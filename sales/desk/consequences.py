@@ -48,7 +48,7 @@ def consequences(sale: Sale, action: Action, values: dict[str, Any], standing: S
         said = _end(sale, values, standing)
     else:
         said = _stock(sale, values["stock"], standing)
-    return said + _stores(standing)
+    return said + _stores(action, standing)
 
 
 def _pause(sale: Sale, standing: Standing) -> list[str]:
@@ -131,15 +131,21 @@ def _being_confirmed(standing: Standing) -> str:
     return f"{words.units(standing.pending)} that are being confirmed still become orders."
 
 
-def _stores(standing: Standing) -> list[str]:
+def _stores(action: Action, standing: Standing) -> list[str]:
     said = []
-    if not standing.ledger_answers:
+    if not standing.ledger_answers and action is Action.PAUSE:
+        said.append(
+            "The ledger can't be reached right now. The gate stops the sale at once all the same; it stays stopped "
+            "until somebody resumes it, which needs the ledger."
+        )
+    elif not standing.ledger_answers:
         said.append(
             "The ledger can't be reached right now. This would be saved here and take effect when the ledger is back: "
             "until then shoppers are served as before."
         )
     if not standing.gate_answers:
         said.append(
-            "The gate can't be asked right now, so nobody can buy at the moment. This takes effect when it is back."
+            "The gate can't be asked from here right now. Where it can be reached it sells as before; this takes "
+            "effect when it is back."
         )
     return said

@@ -11,9 +11,9 @@ from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from sales import permissions
 from sales.backoffice import LedgerAway
 from sales.desk import advice, consequences, controls, journal, local_time, standing, states
 from sales.desk.controls import Action, AlreadySo, Ask, Refused
@@ -82,7 +82,7 @@ class AskForm(forms.Form):
         return " ".join(str(text) for errors in self.errors.values() for text in errors)
 
 
-@desk_page(permissions.CONTROL, "GET", "POST")
+@desk_page("desk:control", "GET", "POST")
 def control(request: HttpRequest, sale: Sale) -> HttpResponse:
     """The page; with `?do=` the confirmation of one control; by POST, doing it."""
     if request.method == "POST":
@@ -96,7 +96,7 @@ def control(request: HttpRequest, sale: Sale) -> HttpResponse:
 
 
 def _figures(sale: Sale, now: Standing) -> dict[str, Any]:
-    return {"standing": now, "state": states.state_of(sale, now.now)}
+    return {"standing": now, "state": states.state_of(sale, now.now, now.levels)}
 
 
 def _page(request: HttpRequest, sale: Sale, now: Standing) -> dict[str, Any]:
@@ -128,7 +128,7 @@ def _confirm(request: HttpRequest, sale: Sale, form: AskForm, error: str = "", s
     ask, now = form.ask(), standing.look(sale)
     try:
         # Only what is certain now refuses already; the units taken are looked at again when it is done.
-        values = controls.plan(sale, ask, now.now, lambda: now.taken or 0)
+        values = controls.plan(sale, ask, now.now, lambda: now.taken or 0, is_stopped=now.is_stopped)
     except (Refused, AlreadySo) as reason:
         return _refused(request, sale, reason)
     heading, button = consequences.HEADINGS[ask.action]
@@ -166,7 +166,9 @@ def _do(request: HttpRequest, sale: Sale, form: AskForm) -> HttpResponse:
     if controls.needs_reason(sale, ask) and not ask.reason:
         return _confirm(request, sale, form, "Say why, in a few words: it goes into the log.", status=400)
     try:
-        found = controls.carry_out(sale, ask, request.user, standing.look(sale).now)
+        # Who stops a sale does not wait for a look at the stores.
+        now = timezone.now() if ask.action is Action.PAUSE else standing.look(sale).now
+        found = controls.carry_out(sale, ask, request.user, now)
     except (Refused, AlreadySo) as reason:
         return _refused(request, sale, reason)
     except LedgerAway:
@@ -182,7 +184,13 @@ def _do(request: HttpRequest, sale: Sale, form: AskForm) -> HttpResponse:
             messages.SUCCESS,
             f"{done}. It holds from the next order on; shoppers see it within a second.",
         )
-    return _back(request, sale, messages.WARNING, f"{done} here, but not in force yet.")
+    warning = f"{done} here, but not in force yet."
+    if ask.action is Action.PAUSE:
+        warning += (
+            " The gate did not take it from here: where it can be reached, orders may still be taken. "
+            f"On a host that reaches Redis, `manage.py pause_sale {sale.sku}` stops them."
+        )
+    return _back(request, sale, messages.WARNING, warning)
 
 
 def _refused(request: HttpRequest, sale: Sale, reason: Refused | AlreadySo) -> HttpResponse:

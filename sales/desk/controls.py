@@ -13,12 +13,13 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 
 from sales import backoffice
-from sales.desk import journal, outcome, words
+from sales.desk import braking, journal, outcome, words
 from sales.desk.outcome import Outcome
-from sales.models import MAX_STOCK, Sale
+from sales.models import EARLIEST, LATEST, MAX_STOCK, OUT_OF_RANGE, Sale
 
 # Tries to save over colleagues who do the same.
 ROUNDS = 5
+TWICE = "That is done already: the button was pressed twice."
 
 
 class Action(StrEnum):
@@ -95,8 +96,10 @@ def needs_reason(sale: Sale, ask: Ask) -> bool:
     )
 
 
-def plan(sale: Sale, ask: Ask, now: datetime, taken: Taken) -> dict[str, Any]:
+def plan(sale: Sale, ask: Ask, now: datetime, taken: Taken, *, is_stopped: bool | None = None) -> dict[str, Any]:
     """The settings that `ask` changes, with their new values. `taken` is asked only when the stock goes down.
+
+    `is_stopped` is whether the gate refuses everybody, whatever was saved here; None when that isn't known.
 
     Raises:
         Refused: it can't be done to this sale now.
@@ -121,7 +124,7 @@ def plan(sale: Sale, ask: Ask, now: datetime, taken: Taken) -> dict[str, Any]:
         raise Refused(_somebody_was_quicker(sale))
     if action in (Action.PAUSE, Action.RESUME):
         wanted = action is Action.PAUSE
-        if sale.paused == wanted:
+        if sale.paused is wanted and is_stopped is wanted:
             raise AlreadySo("The sale is paused already." if wanted else "The sale is not paused.")
         return {"paused": wanted}
     if action is Action.CLOSE:
@@ -136,38 +139,55 @@ def plan(sale: Sale, ask: Ask, now: datetime, taken: Taken) -> dict[str, Any]:
 def carry_out(sale: Sale, ask: Ask, user: AbstractBaseUser | AnonymousUser, now: datetime) -> Outcome:
     """Do it to the sale as it is now, write it down, and put it in force. Outside of any transaction.
 
-    One submission is done once, however often it is sent.
+    One submission is done once, however often it is sent. A pause begins at the gate, before anything is saved.
 
     Raises:
         Refused, AlreadySo: nothing was done.
         LedgerAway: nothing was done, because nobody can say how many units are taken.
     """
+    brake, pulled = None, None
+    if ask.action is Action.PAUSE:
+        if journal.was_noted(sale, ask.token):
+            raise AlreadySo(TWICE)
+        plan(sale, ask, now, lambda: 0, is_stopped=braking.is_stopped(sale))
+        pulled = braking.pull(sale, user.get_username())
+        brake = pulled.brake if pulled else None
+    elif ask.action is Action.RESUME:
+        brake = braking.standing(sale)
+    is_stopped = brake is not None if ask.action is Action.RESUME else False
     for _ in range(ROUNDS):
         sale = Sale.objects.get(pk=sale.pk)
         if journal.was_noted(sale, ask.token):
-            raise AlreadySo("That is done already: the button was pressed twice.")
+            raise AlreadySo(TWICE)
         before = sale.settings()
         # Before the row is locked: this may ask the stores.
-        for name, value in plan(sale, ask, now, partial(backoffice.units_taken, sale)).items():
+        taken = partial(backoffice.units_taken, sale)
+        for name, value in plan(sale, ask, now, taken, is_stopped=is_stopped).items():
             setattr(sale, name, value)
         with backoffice.unchanged(sale.pk, before) as is_unchanged:
             if is_unchanged and not journal.was_noted(sale, ask.token):
-                backoffice.save(sale)
+                backoffice.save(sale, released=brake)
                 changes = journal.changes_between(before, sale.settings())
                 journal.note(user, sale, DONE[ask.action], changes, ask.reason, token=ask.token)
                 break
     else:
         raise Refused(_somebody_was_quicker(sale))
-    return outcome.publish(sale, user)
+    found = outcome.publish(sale, user)
+    return outcome.braked(found, pulled) if pulled else found
 
 
 def _new_end(sale: Sale, ask: Ask, now: datetime) -> datetime:
     if ask.action is Action.EXTEND:
-        return max(sale.closes_at, now) + timedelta(minutes=ask.minutes)
+        begin = max(sale.closes_at, now)
+        if begin >= LATEST:
+            raise Refused(f"The sale ends at {words.moment(sale.closes_at)} already. Choose an end of your own.")
+        return begin + timedelta(minutes=ask.minutes)
     if ask.at is None:
         raise Refused("Give the date and time at which the sale shall end.")
     if ask.at == sale.closes_at:
         raise AlreadySo("The sale ends then already.")
+    if not EARLIEST <= ask.at < LATEST:
+        raise Refused(OUT_OF_RANGE)
     if ask.at <= max(now, sale.opens_at):
         past = "already past" if ask.at <= now else "before the sale opens"
         raise Refused(f"{words.moment(ask.at)} is {past}. Choose a later end, or close the sale now.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -26,15 +26,19 @@ COPIED = (
 )
 SKU_LENGTH = 64
 TRIES = 5
+# A window stored long ago may be of any length, and its copy would end in no year of ours.
+LONGEST = timedelta(days=365)
 
 
 def values_of_copy(sale: Sale, now: datetime) -> dict[str, Any]:
-    """The settings of a copy: a draft under a free SKU, from the next full hour on, for as long as the first one."""
+    """The settings of a copy: a draft under a free SKU, from the next full hour on, for as long as the first one
+    (a year at most).
+    """
     opens_at = next_full_hour(now)
     return {name: getattr(sale, name) for name in COPIED} | {
         "sku": free_sku(sale.sku),
         "opens_at": opens_at,
-        "closes_at": opens_at + (sale.closes_at - sale.opens_at),
+        "closes_at": opens_at + min(sale.closes_at - sale.opens_at, LONGEST),
         "published": False,
         "paused": False,
     }

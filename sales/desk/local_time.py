@@ -15,7 +15,6 @@ REGIONS = ("Africa", "America", "Antarctica", "Arctic", "Asia", "Atlantic", "Aus
 UTC_NAME = "UTC"
 # The browser's zone, or the one chosen last: set by static/js/desk-schedule.js.
 COOKIE = "desk_time_zone"
-INPUT_FORMAT = "%Y-%m-%dT%H:%M:%S"
 WALL_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.]\d+)?)?\Z", re.ASCII)
 
 
@@ -67,8 +66,15 @@ def known_zone(name: str | None) -> str:
 
 
 def shown(at: datetime, zone: str) -> str:
-    """`at` on the zone's clock, as an input for date and time takes it; seconds only where there are some."""
-    return at.astimezone(_zone(zone)).strftime(INPUT_FORMAT).removesuffix(":00")
+    """`at` on the zone's clock, as an input for date and time takes it; seconds only where there are some.
+
+    An instant that the zone's clock has no year for is shown in UTC: what is stored must never keep a page from coming.
+    """
+    try:
+        there = at.astimezone(_zone(zone))
+    except OverflowError:
+        there = at.astimezone(UTC)
+    return there.replace(tzinfo=None).isoformat(timespec="seconds").removesuffix(":00")
 
 
 def typed(text: str) -> datetime:
@@ -101,7 +107,7 @@ def instant(wall: datetime, zone: str) -> datetime:
         raise BadTime("That date is out of range.") from error
     if earlier == later:
         return earlier
-    day = f"{wall.day} {wall:%B %Y}"
+    day = f"{wall.day} {wall:%B} {wall.year}"
     if earlier.astimezone(tz).replace(tzinfo=None) != wall:  # a gap: then fold=0 is the later reading
         raise BadTime(
             f"{wall:%H:%M} does not exist in {_place(zone)} on {day}: the clocks skip it. "

@@ -11,6 +11,7 @@ from django.contrib.messages import constants as levels
 
 from sales import backoffice
 from sales.backoffice import LedgerAway, SkuTaken
+from sales.brakes import Pulled
 from sales.desk import journal, words
 from sales.models import Sale
 
@@ -60,10 +61,13 @@ def publish(sale: Sale, user: AbstractBaseUser | AnonymousUser) -> Outcome:
             ),
         )
     if published is None:  # a worker was quicker
-        return Outcome(True)
+        published = backoffice.in_force(sale)
+        if published is None:
+            return Outcome(False, (Said(levels.WARNING, "Saved. Whether it is in force can't be asked right now."),))
     said = []
     in_force, asked = published.sale.stock, sale.stock
-    if in_force != asked:
+    # Whoever saved since then has chosen a stock of their own.
+    if in_force != asked and Sale.objects.filter(pk=sale.pk, updated_at=sale.updated_at).exists():
         correction = journal.Change(words.LABELS["stock"], f"{asked:,}", f"{in_force:,}")
         journal.note(user, sale, f"Stock corrected: units up to number {in_force:,} were taken", [correction])
         said.append(
@@ -81,3 +85,19 @@ def publish(sale: Sale, user: AbstractBaseUser | AnonymousUser) -> Outcome:
             )
         )
     return Outcome(published.in_force, tuple(said))
+
+
+def braked(found: Outcome, pulled: Pulled) -> Outcome:
+    """What is told of a pause that the gate has taken at once, whatever became of its publication, `found`."""
+    if found.in_force:
+        return found
+    keeps = (
+        "If Redis lost its data now, it would come back paused."
+        if pulled.is_noted
+        else "Until then Redis and the running processes alone know of it."
+    )
+    said = Said(
+        levels.WARNING,
+        f"The gate has stopped the sale by itself. It is written down elsewhere as soon as that can be done. {keeps}",
+    )
+    return Outcome(True, (*(one for one in found.messages if one.level >= levels.ERROR), said))

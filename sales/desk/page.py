@@ -8,58 +8,83 @@ from typing import Any, NamedTuple
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from sales import permissions
+from sales.desk import access
 from sales.models import Sale
 
 View = Callable[..., HttpResponseBase]
 
 
 class Tab(NamedTuple):
-    """One of a sale's pages: its name, label, address and who may see it."""
+    """One of a sale's pages: its name, its label and its name in the URLconf."""
 
     name: str
     label: str
     url_name: str
-    permission: str
 
 
 TABS = (
-    Tab("settings", "Settings", "admin:sales_sale_change", permissions.VIEW),
-    Tab("preview", "Preview", "desk:preview", permissions.VIEW),
-    Tab("check", "Go / no-go", "desk:check", permissions.VIEW),
-    Tab("rehearsal", "Rehearsal", "desk:rehearsal", permissions.REHEARSE),
-    Tab("control", "Control", "desk:control", permissions.CONTROL),
-    Tab("live", "Live", "desk:live", permissions.VIEW),
-    Tab("orders", "Orders", "desk:sale_orders", permissions.VIEW_ORDERS),
-    Tab("report", "Report", "desk:report", permissions.VIEW),
+    Tab("settings", "Settings", "admin:sales_sale_change"),
+    Tab("preview", "Preview", "desk:preview"),
+    Tab("check", "Go / no-go", "desk:check"),
+    Tab("rehearsal", "Rehearsal", "desk:rehearsal"),
+    Tab("control", "Control", "desk:control"),
+    Tab("live", "Live", "desk:live"),
+    Tab("orders", "Orders", "desk:sale_orders"),
+    Tab("report", "Report", "desk:report"),
 )
 
 
-def desk_page(permission: str, *methods: str) -> Callable[[View], View]:
-    """Mark a synchronous view as a page of the desk, for staff who have `permission` (of `sales.permissions`).
+def desk_page(name: str, *methods: str) -> Callable[[View], View]:
+    """Mark a synchronous view as the page of the desk with that name in the URLconf, for those whom `access` admits.
 
-    Others are sent to sign in, or told 403. `methods` are GET unless named. A `sale_id` in the path arrives as the
-    row, `sale`; 404 where there is none.
+    Others are sent to sign in, or told 403; a script is told 401 instead of being sent, since it would take where it
+    ends for an answer. `methods` are GET unless named. A `sale_id` in the path arrives as the row, `sale`; 404 where
+    there is none.
     """
+    access.DESK[name]  # a page without a line in the table is none
 
     def decorated(view: View) -> View:
         @wraps(view)
         def page(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
-            if not may(request, permission):
-                raise PermissionDenied
+            if not access.may_open(request, name):
+                return _refused(request)
             if "sale_id" in kwargs:
                 kwargs["sale"] = get_object_or_404(Sale, pk=kwargs.pop("sale_id"))
             return view(request, **kwargs)
 
-        guarded: View = admin.site.admin_view(require_http_methods(methods or ("GET", "HEAD"))(page))
-        return guarded
+        guarded = admin.site.admin_view(require_http_methods(methods or ("GET", "HEAD"))(page))
+
+        @wraps(guarded)
+        def entered(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+            if _is_script(request) and not admin.site.has_permission(request):
+                return _for_script(401)
+            answer: HttpResponseBase = guarded(request, **kwargs)
+            return answer
+
+        entered.page = name  # type: ignore[attr-defined]
+        return entered
 
     return decorated
+
+
+def _is_script(request: HttpRequest) -> bool:
+    return "HX-Request" in request.headers or "X-Requested-With" in request.headers or not request.accepts("text/html")
+
+
+def _refused(request: HttpRequest) -> HttpResponse:
+    if _is_script(request):
+        return _for_script(403)
+    raise PermissionDenied
+
+
+def _for_script(status: int) -> HttpResponse:
+    # What htmx keeps fresh shows the whole page instead, and with it why.
+    return HttpResponse(status=status, headers={"HX-Refresh": "true", "Cache-Control": "no-store"})
 
 
 def may(request: HttpRequest, permission: str) -> bool:
@@ -82,5 +107,5 @@ def tabs(request: HttpRequest, sale: Sale, current: str) -> list[dict[str, Any]]
     return [
         {"label": tab.label, "url": reverse(tab.url_name, args=[sale.pk]), "is_current": tab.name == current}
         for tab in TABS
-        if may(request, tab.permission)
+        if access.may_open(request, tab.url_name)
     ]

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -53,7 +54,10 @@ class SaleColumns(SaleModelAdmin):
     """What the list shows; the gate is asked once for the whole page, and the list stands without its answer."""
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        found = super().get_changelist_instance(request)
+        try:
+            found = super().get_changelist_instance(request)
+        except (ValueError, OverflowError) as error:  # the address names a year that no calendar has
+            raise IncorrectLookupParameters from error
         page = list(found.result_list)
         levels = states.levels_of(page)
         for sale in page:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -15,9 +15,10 @@ from flashdrop import loops
 from flashdrop.mongo_client import PyMongoError, within
 from flashdrop.redis_client import RedisError, redis
 from sales import catalogue, stock
+from sales.gate import Brake, Levels
 from sales.models import Sale
 from sales.published import PublishedSale
-from sales.showing import Phase, phase_at
+from sales.showing import Phase, phase_at_gate
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -27,24 +28,51 @@ ANSWER_SECONDS = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A moment of one sale. The figures are None while the gate can't be asked, or has not loaded the sale.
+    """A moment of one sale, as the gate has it: what is saved here or in the ledger stops and opens nothing by itself.
 
-    `now` is the gate's clock where it answers. `pending` are units that are being confirmed; None when too many to
-    count. `phase` is what shoppers are told; None for a sale they don't see.
+    `now` is the gate's clock where it answers. `levels` are None while the gate can't be asked. `pending` are units
+    that are being confirmed; None when too many to count. `phase` is what shoppers are told; None when that isn't
+    known, and for a sale they don't see (`is_hidden`).
     """
 
     now: datetime
     phase: Phase | None
-    stock: int | None
-    taken: int | None
+    is_hidden: bool
+    levels: Levels | None
     pending: int | None
-    gate_answers: bool
     ledger_answers: bool
+
+    @property
+    def gate_answers(self) -> bool:
+        return self.levels is not None
+
+    @property
+    def in_force(self) -> Levels | None:
+        """What the gate sells by; None when it can't be asked or has not loaded the sale."""
+        return self.levels if self.levels is not None and self.levels.loaded else None
+
+    @property
+    def stock(self) -> int | None:
+        return self.in_force.stock if self.in_force else None
+
+    @property
+    def taken(self) -> int | None:
+        return self.in_force.issued if self.in_force else None
 
     @property
     def left(self) -> int | None:
         """Units that can be bought."""
-        return None if self.stock is None or self.taken is None else max(self.stock - self.taken, 0)
+        return max(self.in_force.available, 0) if self.in_force else None
+
+    @property
+    def is_stopped(self) -> bool | None:
+        """Whether the gate refuses everybody, by its settings or by a brake; None when it can't be asked."""
+        return self.levels.is_stopped if self.levels is not None else None
+
+    @property
+    def brake(self) -> Brake | None:
+        """One that is pulled and not yet part of the sale's settings."""
+        return self.levels.brake if self.levels is not None else None
 
 
 def look(sale: Sale) -> Standing:
@@ -60,35 +88,32 @@ async def _look(sale: Sale) -> Standing:
         _ask(sale, _settings(sale)),
     )
     now, levels = (answer[0], answer[1][0]) if answer else (timezone.now(), None)
-    in_force = published[0] if published else _as_saved(sale, levels.epoch if levels else 0)
-    known = levels is not None and levels.loaded
+    phase = _phase(sale, levels, published, now)
     return Standing(
         now=now,
-        phase=phase_at(in_force, levels, now) if in_force and in_force.published else None,
-        stock=levels.stock if levels and known else None,
-        taken=levels.issued if levels and known else None,
+        phase=phase,
+        is_hidden=phase is None and levels is not None,
+        levels=levels,
         pending=held.pending if held else None,
-        gate_answers=answer is not None,
         ledger_answers=published is not None,
     )
 
 
+def _phase(
+    sale: Sale, levels: Levels | None, published: tuple[PublishedSale | None] | None, now: datetime
+) -> Phase | None:
+    if levels is None or not sale.version:
+        return None
+    in_ledger = published[0] if published else None
+    if not levels.loaded and in_ledger is not None and not in_ledger.published:
+        return None
+    if levels.loaded and in_ledger is not None and in_ledger.epoch != levels.epoch:
+        return Phase.NOT_READY
+    return phase_at_gate(levels, now)
+
+
 async def _settings(sale: Sale) -> tuple[PublishedSale | None]:
     return (await catalogue.get(sale.pk),)
-
-
-def _as_saved(sale: Sale, epoch: int) -> PublishedSale | None:
-    """With the ledger away: what was published last, unless it has been changed here since."""
-    if not sale.version:
-        return None
-    return PublishedSale(
-        **asdict(sale.settings()),
-        version=sale.version,
-        epoch=epoch,
-        available=0,
-        highest_stock=sale.stock,
-        highest_limit=sale.limit_per_shopper,
-    )
 
 
 async def _ask(sale: Sale, question: Coroutine[Any, Any, T]) -> T | None:

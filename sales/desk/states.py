@@ -32,7 +32,9 @@ class State(NamedTuple):
 
 
 def state_of(sale: Sale, now: datetime, levels: Levels | None = None) -> State:
-    """The state of the row; without `levels` nobody knows whether it is sold out."""
+    """The state of the row; without `levels` nobody knows whether it is sold out, or stopped by a brake."""
+    if levels is not None and levels.brake is not None and sale.published and now < sale.closes_at:
+        return State("paused", "paused", "by the emergency brake")
     if sale.needs_publishing:
         return State("waiting", "waiting to be published", "shoppers see it as it was")
     if not sale.published:
@@ -42,7 +44,8 @@ def state_of(sale: Sale, now: datetime, levels: Levels | None = None) -> State:
     if now < sale.opens_at:
         return State("scheduled", "scheduled", f"opens in {words.duration(sale.opens_at - now)}", sale.opens_at)
     closes = f"closes in {words.duration(sale.closes_at - now)}"
-    if sale.paused:
+    is_paused = levels.is_stopped if levels is not None and levels.loaded else sale.paused
+    if is_paused:
         return State("paused", "paused", closes, sale.closes_at)
     if levels is not None and levels.loaded and levels.available <= 0:
         return State("sold-out", "sold out", closes, sale.closes_at)

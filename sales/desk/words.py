@@ -49,7 +49,7 @@ def excerpt(text: str) -> str:
 def moment(at: datetime) -> str:
     """`23 Nov 2026, 14:00 UTC`; seconds only where there are some."""
     at = at.astimezone(UTC)
-    return f"{at.day} {at:%b %Y, %H:%M:%S}".removesuffix(":00") + " UTC"
+    return f"{at.day} {at:%b} {at.year:04d}, {at:%H:%M:%S}".removesuffix(":00") + " UTC"
 
 
 def duration(length: timedelta) -> str:

@@ -1,3 +1,4 @@
+import django.core.validators
 from django.db import migrations, models
 
 
@@ -14,5 +15,21 @@ class Migration(migrations.Migration):
                 editable=False,
                 help_text="Rises with each save; the ledger takes no older one after a newer one.",
             ),
-        )
+        ),
+        migrations.AlterField(
+            model_name="sale",
+            name="image_url",
+            field=models.CharField(
+                blank=True,
+                help_text="An https:// address, or a path on this site such as /static/img/demo.svg.",
+                max_length=500,
+                validators=[
+                    django.core.validators.RegexValidator(
+                        r"^(https://[^\s\"'<>\\]+|/[^/\s\"'<>\\][^\s\"'<>\\]*)\Z",
+                        "Give an https:// address or a path that starts with /.",
+                    )
+                ],
+                verbose_name="picture",
+            ),
+        ),
     ]

@@ -159,10 +159,10 @@ async def test_with_the_ledger_away_a_change_is_saved_and_published_later(
 ) -> None:
     sale = await created(admin_client)
     with ledger_away():
-        await changed(admin_client, sale, paused=True)
+        await changed(admin_client, sale, published=False)
     assert await buy(client, sale) == (201, None)  # as it was
     await backoffice.publish_outstanding()
-    assert await buy(client, sale) == (423, "SALE_PAUSED")
+    assert await buy(client, sale) == (404, "PRODUCT_NOT_FOUND")
 
 
 async def test_with_the_gate_away_a_change_is_in_the_ledger_and_the_merchandiser_is_told(admin_client: Client) -> None:

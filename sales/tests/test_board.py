@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -16,10 +17,11 @@ from conftest import Publish, eventually, settings_of
 from flashdrop import languages, mongo_client
 from flashdrop.config import config
 from flashdrop.embedded.process import free_port
+from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import new_redis
 from sales import publishing, stock
 from sales.board import Board, board
-from sales.gate import Levels, Wish
+from sales.gate import Brake, Levels, Wish
 from sales.hub import Viewer, hub
 from sales.published import PublishedSale
 from sales.showing import Phase, Showing, phase_at
@@ -38,7 +40,7 @@ def sale_of(**changes: Any) -> PublishedSale:
 
 
 def levels_of(sale: PublishedSale, issued: int = 0) -> Levels:
-    return Levels(True, sale.epoch, sale.version, sale.stock, issued, "run")
+    return Levels(True, sale.epoch, sale.version, sale.stock, issued, "run", paused=sale.paused)
 
 
 async def buy(gate: Redis, sale: PublishedSale, shopper: str = "s") -> None:
@@ -82,9 +84,17 @@ def test_within_the_window_paused_comes_before_sold_out() -> None:
     sale = sale_of(stock=1)
     assert phase_at(sale, levels_of(sale, issued=1), NOW) is Phase.SOLD_OUT
     paused = replace(sale, paused=True)
-    assert phase_at(paused, levels_of(sale, issued=1), NOW) is Phase.PAUSED
-    assert phase_at(paused, levels_of(sale), NOW - INSTANT) is Phase.UPCOMING
-    assert phase_at(paused, levels_of(sale), NOW + timedelta(hours=1)) is Phase.ENDED
+    assert phase_at(paused, levels_of(paused, issued=1), NOW) is Phase.PAUSED
+    assert phase_at(paused, levels_of(paused), NOW - INSTANT) is Phase.UPCOMING
+    assert phase_at(paused, levels_of(paused), NOW + timedelta(hours=1)) is Phase.ENDED
+
+
+def test_whether_it_is_paused_is_the_gates_to_say() -> None:
+    sale = sale_of()
+    assert phase_at(replace(sale, paused=True), levels_of(sale), NOW) is Phase.ACTIVE
+    assert phase_at(sale, replace(levels_of(sale), paused=True), NOW) is Phase.PAUSED
+    assert phase_at(sale, replace(levels_of(sale), brake=Brake("b", NOW, "alice")), NOW) is Phase.PAUSED
+    assert phase_at(sale, replace(levels_of(sale), published=False), NOW) is Phase.NOT_READY
 
 
 @pytest.mark.parametrize("unknown", [None, Levels(False, 0, 0, 0, 0, ""), Levels(True, 2, 1, 10, 0, "run")])
@@ -129,6 +139,23 @@ async def test_settings_changed_elsewhere_are_seen(publish: Publish) -> None:
         return (showing.phase, showing.sale.name) == (Phase.PAUSED, "Renamed")
 
     await eventually(seen, FOLLOWED_SECONDS)
+
+
+async def test_a_brake_pulled_elsewhere_is_seen_with_the_ledger_away(
+    publish: Publish, elsewhere: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sale = await publish()
+
+    async def silent() -> None:
+        raise PyMongoError
+
+    monkeypatch.setattr(sales.board.catalogue, "every", silent)
+    await stock.brake(elsewhere, sale.id, "b1", "anna")
+
+    async def seen() -> bool:
+        return board().by_sku[sale.sku].phase is Phase.PAUSED
+
+    await eventually(seen, FOLLOWED_SECONDS + 0.5)
 
 
 async def test_a_withdrawn_sale_disappears_and_comes_back(publish: Publish) -> None:
@@ -222,6 +249,22 @@ async def test_a_ledger_that_is_away_leaves_the_sales_on_show(
     await fresh.refresh()
     assert fresh.by_sku[sale.sku].phase is Phase.ACTIVE
     await dead.close()
+
+
+async def test_who_asks_it_to_look_again_sees_what_holds_then(publish: Publish) -> None:
+    """Changed elsewhere, just before: the rhythm alone would bring it later."""
+    settings = settings_of()
+    await publish(settings)
+    for price in (199900, 299900):
+        await publishing.publish(replace(settings, price_minor=price))
+        await board().look_again()
+        assert board().by_sku[settings.sku].sale.price_minor == price
+
+
+async def test_a_board_that_stands_still_is_waited_for_no_longer_than_a_second() -> None:
+    began = time.monotonic()
+    await Board().look_again()
+    assert 0.9 < time.monotonic() - began < 3
 
 
 async def test_a_stopped_board_asks_no_more() -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import httpx
 import pytest
+from asgiref.sync import sync_to_async
+from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.test import Client
 
 from conftest import eventually, show
+from flashdrop import loops
 from flashdrop.redis_client import redis
-from sales import backoffice, stock
-from sales.desk import journal
+from sales import backoffice, brakes, publishing, stock
+from sales.desk import braking, journal
 from sales.desk.journal import Change, Entry
 from sales.gate import Wish
 from sales.models import Sale, new_sale_id
@@ -284,30 +290,155 @@ async def test_units_being_confirmed_are_told(operator: Client) -> None:
     assert "7 units are left" in said
 
 
-async def test_with_the_ledger_away_it_says_that_it_is_not_in_force_and_the_worker_does_it(
+async def test_with_the_ledger_away_a_pause_holds_at_once_and_until_somebody_resumes(
     operator: Client, client: httpx.AsyncClient
 ) -> None:
     sale = await on_sale()
     with ledger_away():
         text, _ = await confirmation(operator, sale, do="pause")
-        assert "until then shoppers are served as before." in text
+        assert "The gate stops the sale at once all the same" in text
         said = await do(operator, sale, do="pause")
-    assert "Paused here, but not in force yet." in said
-    assert "the ledger can't be reached: shoppers still see the sale as it was" in said
-    assert await buy(client, sale) == (201, None)
+        assert "Paused. It holds from the next order on" in said
+        assert "The gate has stopped the sale by itself." in said
+        assert "Until then Redis and the running processes alone know of it." in said
+        assert await buy(client, sale) == (423, "SALE_PAUSED")
+        page = await get(operator, control_of(sale))
+        assert "<dd>Paused" in page
+        assert "The emergency brake is pulled" in page
+    # A publication of what was saved before, as a worker may have had it in hand.
+    await publishing.publish(replace(sale.settings(), name="Renamed"))
+    assert await buy(client, sale) == (423, "SALE_PAUSED")
     await backoffice.publish_outstanding()
+    assert await buy(client, sale) == (423, "SALE_PAUSED")
+    assert (await levels(sale)).brake is None  # it is an ordinary pause by now
+    await do(operator, sale, do="resume", reason="")
+    assert await buy(client, sale) == (201, None)
+
+
+async def test_what_was_saved_and_has_not_reached_the_gate_is_not_shown_as_in_force(
+    operator: Client, client: httpx.AsyncClient
+) -> None:
+    sale = await on_sale()
+    later = sale.closes_at + timedelta(hours=3)
+    with ledger_away():
+        await do(operator, sale, do="end-at", at=f"{later:%Y-%m-%dT%H:%M:%S}", time_zone="UTC")
+        await asyncio.to_thread(Sale.objects.filter(pk=sale.pk).update, paused=True)
+        page = await get(operator, control_of(sale))
+    assert "<dd>On sale now" in page
+    assert f"{sale.closes_at:%H:%M} UTC</time>" in page
+    assert f"{later:%H:%M} UTC</time>" not in page.split('class="desk-window"')[1].split("</dd>")[0]
+    assert "It is saved as paused, but the gate still sells: press Pause." in page
+    assert await buy(client, sale) == (201, None)
+    await do(operator, sale, do="pause")
     assert await buy(client, sale) == (423, "SALE_PAUSED")
 
 
-async def test_with_the_gate_away_it_is_saved_and_says_so(operator: Client) -> None:
+async def test_with_the_gate_away_it_is_saved_and_says_what_else_can_be_done(operator: Client) -> None:
     sale = await on_sale()
     with gate_away():
         page = await get(operator, control_of(sale))
-        assert "Nobody can buy while it is away" in page
-        assert "unknown" in page
+        assert "How the sale stands is unknown" in page
+        assert "<dd>unknown" in page
         said = await do(operator, sale, do="pause")
     assert "The gate can't be asked right now; the worker puts this in force as soon as it is back." in said
     assert "not in force yet" in said
+    assert f"manage.py pause_sale {sale.sku}" in said
+
+
+async def test_a_brake_is_taken_over_as_a_pause_and_written_into_the_log(
+    operator: Client, client: httpx.AsyncClient
+) -> None:
+    sale = await on_sale()
+    pulled = await brakes.pull(sale.pk, "root@web-1")
+    assert await buy(client, sale) == (423, "SALE_PAUSED")
+    page = await get(operator, control_of(sale))
+    assert "The emergency brake is pulled" in page
+    assert ">Resume…<" in page
+    take_over = sync_to_async(braking.take_over)
+    await take_over(sale.pk, pulled.brake)
+    await take_over(sale.pk, pulled.brake)
+    row = await Sale.objects.aget(pk=sale.pk)
+    assert (row.paused, row.knows_brake) == (True, pulled.brake.name)
+    at_gate = await levels(sale)
+    assert (at_gate.brake, at_gate.paused) == (None, True)
+    (entry,) = await log_of(sale)
+    assert (entry.action, entry.by) == ("Paused", braking.NOBODY)
+    assert "root@web-1" in entry.reason
+    assert entry.changes == (Change("Paused", "no", "yes"),)
+    await do(operator, sale, do="resume", reason="")
+    assert await buy(client, sale) == (201, None)
+
+
+async def test_a_brake_is_resumed_before_anybody_has_taken_it_over(operator: Client, client: httpx.AsyncClient) -> None:
+    sale = await on_sale()
+    pulled = await brakes.pull(sale.pk, "anna")
+    await do(operator, sale, do="resume", reason="")
+    assert await buy(client, sale) == (201, None)
+    await asyncio.to_thread(braking.take_over, sale.pk, pulled.brake)  # by a worker that had seen it
+    assert await buy(client, sale) == (201, None)
+
+
+async def test_a_save_in_settings_that_pauses_begins_at_the_gate_too(client: httpx.AsyncClient) -> None:
+    merchandiser, sale = await asyncio.to_thread(account, "merchandiser"), await on_sale()
+    with ledger_away():
+        said = await changed(merchandiser, sale, paused=True)
+    assert "The gate has stopped the sale by itself." in said
+    assert await buy(client, sale) == (423, "SALE_PAUSED")
+    await backoffice.publish_outstanding()
+    assert (await levels(sale)).brake is None
+
+
+async def test_what_a_worker_was_quicker_to_publish_is_looked_at_before_it_is_claimed(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sale = await on_sale()
+    quicker = backoffice.publish_saved
+
+    def worker_first(sale_id: str) -> None:
+        with gate_away():
+            quicker(sale_id)
+        quicker(sale_id)
+
+    monkeypatch.setattr(backoffice, "publish_saved", worker_first)
+    said = await do(operator, sale, do="extend", minutes=5)
+    assert "not in force yet" in said
+    assert "the worker puts this in force" in said
+
+
+async def test_a_stock_that_was_corrected_is_told_whoever_published_it(
+    operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sale = await on_sale()
+    quicker = backoffice.publish_saved
+
+    def worker_first(sale_id: str) -> Any:
+        async def sell() -> None:
+            wishes = [Wish(f"o-{number}", f"s-{number}", 1, False, "[]") for number in range(5)]
+            await stock.reserve(redis(), sale.pk, 1, wishes)
+
+        loops.run(sell)
+        quicker(sale_id)
+        return quicker(sale_id)
+
+    monkeypatch.setattr(backoffice, "publish_saved", worker_first)
+    said = await do(operator, sale, do="set-stock", units=3)
+    assert "units up to number 5 were taken: the stock is 5, not 3." in said
+    assert any("Stock corrected" in entry.action for entry in await log_of(sale))
+
+
+async def test_the_command_stops_a_sale_with_the_ledger_away(client: httpx.AsyncClient) -> None:
+    sale, other = await on_sale(), await on_sale()
+    out = StringIO()
+    with ledger_away():
+        await asyncio.to_thread(call_command, "pause_sale", sale.sku, stdout=out)
+    assert f"{sale.sku}: stopped, since" in out.getvalue()
+    assert "The ledger can't be reached" in out.getvalue()
+    assert await buy(client, sale) == (423, "SALE_PAUSED")
+    assert await buy(client, other) == (201, None)
+    with pytest.raises(CommandError, match="No sale 'nothing-such' is known"):
+        await asyncio.to_thread(call_command, "pause_sale", "nothing-such")
+    with gate_away(), pytest.raises(CommandError, match="Not stopped"):
+        await asyncio.to_thread(call_command, "pause_sale", other.sku)
 
 
 async def test_with_no_store_at_all_stock_is_not_lowered_blindly(operator: Client) -> None:

@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 from conftest import GATES, REDIS_PORT, VALKEY_PORT
 from flashdrop import scripts
 from sales import stock
-from sales.gate import Held, Load, Publication, Verdict, Wish
+from sales.gate import Held, Load, Publication, Quote, Verdict, Wish
 from sales.keys import sale_keys
 from sales.published import PublishedSale
 
@@ -53,14 +53,23 @@ WINDOWS = {
 }
 
 
-def wish_of(order_id: str, quantity: int = 1, is_guest: bool = False) -> Wish:
+def wish_of(
+    order_id: str,
+    quantity: int = 1,
+    is_guest: bool = False,
+    shown: tuple[int | None, str | None] = (None, None),
+) -> Wish:
     """An order id belongs to one shopper, as `orders.placing` makes it."""
-    return Wish(order_id, order_id.partition("-")[0], quantity, is_guest, f"context of {order_id}")
+    return Wish(order_id, order_id.partition("-")[0], quantity, is_guest, f"context of {order_id}", *shown)
 
 
 BATCHES = st.lists(
     st.builds(
-        wish_of, st.sampled_from(ORDERS), st.sampled_from((1, 1, 1, 2, 3)), st.sampled_from((False, False, False, True))
+        wish_of,
+        st.sampled_from(ORDERS),
+        st.sampled_from((1, 1, 1, 2, 3)),
+        st.sampled_from((False, False, False, True)),
+        st.sampled_from(((None, None),) * 9 + ((1, "EUR"), (2, "EUR"), (None, "USD"))),
     ),
     min_size=1,
     max_size=6,
@@ -126,6 +135,9 @@ class Gate:
     def units(self) -> list[int]:
         return [unit for one in self.taken.values() for unit in one.units]
 
+    def held_by(self, shopper_id: str) -> int:
+        return sum(len(one.units) for one in self.taken.values() if one.shopper_id == shopper_id)
+
     def decide(self, wish: Wish, epoch: int) -> Verdict:
         if self.settings is None or self.epoch != epoch:
             return Verdict.NOT_READY
@@ -142,6 +154,8 @@ class Gate:
             (wish.is_guest and not sale.guests_allowed, Verdict.GUESTS_REFUSED),
             (len(slots) + wish.quantity > sale.limit_per_shopper, Verdict.LIMIT_EXCEEDED),
             (len(self.units) + wish.quantity > self.stock, Verdict.OUT_OF_STOCK),
+            (wish.price_minor not in (None, sale.price_minor), Verdict.PRICE_CHANGED),
+            (wish.currency not in (None, sale.currency), Verdict.PRICE_CHANGED),
         ):
             if refuses:
                 return verdict
@@ -340,10 +354,20 @@ class GateMachine(RuleBasedStateMachine):
         """`is_behind`: by a process that has not heard of the newest epoch, and perhaps neither has the gate."""
         self.reserve_at(self.gate.epoch if is_behind and self.gate.epoch else self.ledger.sale.epoch, batch)
 
+    def expect(self, wish: Wish, epoch: int) -> tuple[Verdict, int, int, Quote | None]:
+        """The verdict, and the figures that come with it."""
+        verdict, sale = self.gate.decide(wish, epoch), self.gate.settings
+        if verdict is Verdict.NOT_READY or sale is None:
+            return verdict, 0, 0, None
+        left = self.gate.stock - len(self.gate.units) if verdict is Verdict.OUT_OF_STOCK else 0
+        is_other = verdict is Verdict.PRICE_CHANGED
+        quote = Quote(sale.price_minor, sale.currency, sale.version) if is_other else None
+        return verdict, self.gate.held_by(wish.shopper_id), left, quote
+
     def reserve_at(self, epoch: int, batch: list[Wish]) -> None:
-        expected = [self.gate.decide(wish, epoch) for wish in batch]
+        expected = [self.expect(wish, epoch) for wish in batch]
         answers = answer_of(stock.reserve(self.client, SALE, epoch, batch))
-        assert [answer.verdict for answer in answers] == expected
+        assert [(answer.verdict, answer.held, answer.available, answer.quote) for answer in answers] == expected
         for wish, answer in zip(batch, answers, strict=True):
             if answer.reservation is not None:
                 one = self.gate.taken[wish.order_id]
@@ -360,10 +384,11 @@ class GateMachine(RuleBasedStateMachine):
         """Whatever is asked for under a known order id, its own units are the answer, even when the sale is over."""
         order_id = data.draw(st.sampled_from(sorted(self.gate.taken)))
         wish, one = wish_of(order_id), self.gate.taken[order_id]
-        purchase = json.dumps([[order_id, wish.shopper_id, quantity, is_guest, "another context"]])
+        purchase = json.dumps([[order_id, wish.shopper_id, quantity, is_guest, "another context", 7, "XXX"]])
         args: list[str | int] = [self.gate.epoch or 0, purchase]
         _, _, answers = answer_of(scripts.run_script(self.client, "reserve", KEYS, args))
-        assert answers == [[Verdict.KNOWN, joined(one.units), joined(one.slots), one.entry_id]]
+        held = self.gate.held_by(wish.shopper_id)
+        assert answers == [[Verdict.KNOWN, held, joined(one.units), joined(one.slots), one.entry_id]]
 
     @precondition(lambda self: self.gate.log)
     @rule(data=st.data())
@@ -645,13 +670,15 @@ def test_the_gate_does_what_its_model_says(server: str) -> None:
 
 
 BROKEN = {
-    "no limit": ("reserve", "if held + quantity > limit then return {LIMIT_EXCEEDED} end", ""),
+    "no limit": ("reserve", "if held + quantity > limit then return {LIMIT_EXCEEDED, held} end", ""),
     "issued is not updated": ("reserve", "issued = issued + quantity", ""),
     "a late unit first": ("reserve", "ZPOPMIN", "ZPOPMAX"),
     "slots in a row": ("reserve", "if not used[slot] then slots[#slots + 1] = slot end", "slots[#slots + 1] = slot"),
-    "no order is known": ("reserve", "if id == order then return {KNOWN, units, slots, entry} end", ""),
-    "a guest is somebody": ("reserve", "if guest and sale[7] ~= '1' then return {GUESTS_REFUSED} end", ""),
+    "no order is known": ("reserve", "if id == order then known = {units, slots, entry} end", ""),
+    "a guest is somebody": ("reserve", "if guest and sale[7] ~= '1' then return {GUESTS_REFUSED, held} end", ""),
     "everybody is a guest": ("reserve", "if guest and", "if guest ~= nil and"),
+    "any price": ("reserve", "if type(price_minor) == 'number' and price_minor ~= price_now then return true end", ""),
+    "any currency": ("reserve", "type(currency) == 'string' and currency ~= currency_now", "false"),
     "only the first of a batch": (
         "reserve",
         "answers[i] = decide(unpack(purchase))",
@@ -662,7 +689,7 @@ BROKEN = {
     "any order of the shopper": ("release", "if id == order then", "if true then"),
     "the log keeps it": ("release", "redis.call('XDEL', KEYS[4], entry)", ""),
     "stock below a unit held": ("publish", "if stock < next_unit - 1 then stock = next_unit - 1 end", ""),
-    "an older version": ("publish", "tonumber(sale[2]) >= tonumber(ARGV[3])", "false"),
+    "an older version": ("publish", "tonumber(sale[2] or 0) >= tonumber(ARGV[3])", "false"),
     "created twice": ("publish", "and not sale[5]", ""),
     "a newer epoch stopped": ("fence", "or tonumber(sale[1]) > tonumber(ARGV[1])", ""),
     "no floor is left": ("fence", "if tonumber(sale[2] or 0) <= tonumber(ARGV[1])", "if false"),

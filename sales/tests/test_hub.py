@@ -250,6 +250,14 @@ async def test_a_viewer_who_takes_no_frames_for_long_is_dropped(hub: Hub, impati
     assert brisk.frames == [text_frame("1"), text_frame("2")]
 
 
+async def test_of_a_sale_that_nobody_watches_nothing_is_kept(hub: Hub) -> None:
+    screen = watching(hub)
+    hub.publish("a", lambda language: "news")
+    hub.leave("a", screen.viewer)
+    hub.publish("a", lambda language: "later")
+    assert (hub._news, hub._told_at, dict(hub._viewers)) == ({}, {}, {})
+
+
 @pytest.mark.parametrize("takes_frames", [False, True])
 async def test_the_same_news_is_shown_once(hub: Hub, takes_frames: bool) -> None:
     screen, news = Screen(takes_frames), News("1")

@@ -201,6 +201,9 @@ async def test_in_a_real_browser_with_other_rules(
         await page.select_option("#id_time_zone", "UTC")
         await page.fill("#id_opens_at", "2031-12-01T18:30")
         await page.click("input[name=_continue] >> nth=0")
+        assert "opens at 1 Dec 2031, 18:30 UTC instead of" in await page.inner_text(".desk-question")
+        await page.check("input[name=confirmed]")
+        await page.click(".desk-question button")
         await page.wait_for_selector(".success")
 
         async def moved() -> bool:

@@ -8,7 +8,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from django.test import RequestFactory
 
-from sales import permissions
 from sales.desk import roles
 from sales.desk.page import desk_page
 
@@ -36,7 +35,7 @@ def test_what_an_administrator_gave_a_role_besides_stays() -> None:
     assert account("viewer").has_perm("sales.delete_sale")
 
 
-@desk_page(permissions.CONTROL)
+@desk_page("desk:control")
 def secret_page(request: object) -> HttpResponse:
     return HttpResponse("seen")
 

@@ -11,12 +11,14 @@ import httpx
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from conftest import BASE_DIR, Publish, cookie_of, shopper
+from conftest import BASE_DIR, Publish, cookie_of, eventually, shopper
 from flashdrop.redis_client import redis
 from sales import tally
 from sales.hub import Viewer, hub
 from sales.keys import told_key, tried_key
 from sales.published import PublishedSale
+
+NO_WORKER = "no worker is running: orders that a process leaves behind wait for one"
 
 
 async def buy(client: httpx.AsyncClient, sale: PublishedSale, who: dict[str, str], **headers: str) -> int:
@@ -140,6 +142,39 @@ async def test_what_could_not_be_written_is_written_later(publish: Publish, monk
         await writer.write()
     await totals(sale, {"sale_not_ready": 1})
     assert await tally.demand(sale.id) == 1
+
+
+async def test_writing_goes_on_after_any_error_and_nobody_is_forgotten(
+    publish: Publish, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sale = await publish()
+    writer = tally.writer()
+
+    async def fails(newcomers: dict[str, set[str]]) -> None:
+        raise KeyError(7)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "_send", fails)
+        assert await buy(client, sale, cookie_of(shopper())) == 201
+
+        async def is_told() -> bool:
+            return "background loop tally fails" in (await client.get("/readyz")).text
+
+        await eventually(is_told)
+    await totals(sale, {"completed": 1})
+    assert await tally.demand(sale.id) == 1
+    assert (await client.get("/readyz")).json()["warnings"] in ([], [NO_WORKER])
+
+
+async def test_names_that_are_made_up_fill_no_memory_while_nothing_is_written() -> None:
+    before = len(tally._told)
+    try:
+        for number in range(tally.MOST_WAITING + 10):
+            tally.told(f"made-up-{number}", "product_not_found")
+        assert len(tally._told) == tally.MOST_WAITING
+    finally:
+        tally._told.clear()
+    assert before <= tally.MOST_WAITING
 
 
 async def test_the_figures_leave_by_themselves(publish: Publish, client: httpx.AsyncClient) -> None:

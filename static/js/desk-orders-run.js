@@ -55,9 +55,11 @@ function begin(run) {
 
   const counted = () => `${done.toLocaleString()} of ${total.toLocaleString()} are ${verb}`;
 
-  // What was answered with no result, in words, and what to press; a redirect leads to signing in.
+  // What was answered with no result, in words, and what to press. A redirect (0) leads to signing in.
+  const signedOut = ['You were signed out.', 'Sign in again and go on'];
   const refusals = {
-    0: ['You were signed out.', 'Sign in again and go on'],
+    0: signedOut,
+    401: signedOut,
     403: ['You were signed out in the meantime, signed in anew, or may not do this any more.', 'Load this page again and go on'],
   };
 
@@ -69,10 +71,9 @@ function begin(run) {
       const answer = await fetch(form.action, {
         method: 'POST', body, headers: { Accept: 'application/json' }, redirect: 'manual',
       });
-      if (answer.type === 'opaqueredirect') return { refusal: refusals[0] };
       if (answer.ok) return { step: await answer.json() };
+      if (answer.status in refusals) return { refusal: refusals[answer.status] };
       if (answer.status >= 500) return null;
-      if (refusals[answer.status]) return { refusal: refusals[answer.status] };
       const { error } = await answer.json().catch(() => ({}));
       return { refusal: [error ?? `The shop refused this (${answer.status}).`, 'Load this page again'] };
     } catch {

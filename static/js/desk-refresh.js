@@ -25,8 +25,8 @@
       part.setAttribute("aria-busy", "true");
       try {
         const answer = await fetch(refresh, { cache: "no-store", headers: { "X-Requested-With": "fetch" } });
-        // Signed out meanwhile: the whole page, so that the way to sign in is shown.
-        if (answer.redirected) return void location.reload();
+        // Signed out meanwhile, or no longer allowed: the whole page says so, and shows the way to sign in.
+        if (answer.redirected || [401, 403].includes(answer.status)) return void location.reload();
         if (!answer.ok) throw new Error(String(answer.status));
         const before = said();
         const opened = new Set([...part.querySelectorAll("details[open][id]")].map((one) => one.id));

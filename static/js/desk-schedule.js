@@ -72,7 +72,8 @@
   }
 
   function remember(zone) {
-    document.cookie = `${COOKIE}=${zone}; path=/admin/; max-age=${YEAR_SECONDS}; samesite=lax`;
+    const path = document.querySelector("meta[name=back-office]").content;
+    document.cookie = `${COOKIE}=${zone}; path=${path}; max-age=${YEAR_SECONDS}; samesite=lax`;
   }
 
   function place(zone) {

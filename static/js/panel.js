@@ -5,27 +5,47 @@
 
   const RETRY_MS = 1_500;
   const RETRY_MAX_MS = 15_000;
+  const SPREAD_MS = 500;
   const LOOKS = 8; // after something that got no answer: it may still come to be
   const sentAt = new WeakMap(); // by request
   let postedAt = -Infinity; // the last thing that the viewer did
   let retries = 0;
   let looks = 0; // left
   let timer;
-  let before = { state: null, hadFocus: false }; // the panel that the next one replaces
+  let following = null;
+  let before = { state: null, focus: null }; // the panel that the next one replaces
 
   const me = () => document.getElementById("me");
   const isForMe = (event) => event.detail.target?.id === "me";
-  // What makes a panel another one: how it stands, for whom, which units and order.
-  const gist = (panel) => [panel.dataset.state, ...Array.from(panel.querySelectorAll("bdi, strong"), (part) => part.textContent)].join("\n");
+  const banner = () => document.getElementById("banner");
+  const versionOf = (root) => Number(root?.dataset.version ?? 0);
+  // What makes a panel another one: how it stands, for whom, which units and order, what it offers.
+  const parts = (panel) => Array.from(panel.querySelectorAll("bdi, strong, .status"), (part) => part.textContent);
+  const gist = (panel) => [panel.dataset.state, panel.dataset.offer, ...parts(panel)].join("\n");
+
+  // Made for another price or limit than the banner has heard of by now.
+  function isBehind({ dataset: { offer } }) {
+    return Boolean(offer && banner()?.dataset.offer) && offer !== banner().dataset.offer && versionOf(banner()) > versionOf(me());
+  }
+
+  // What was asked before the viewer did something is old; what says the same leaves alone what is being read or typed;
+  // and no panel gives way to the same one of an older offer.
+  function isNews(panel, xhr) {
+    const [now, then] = [me().dataset, panel.dataset];
+    const isOlderOffer = versionOf(panel) < versionOf(me()) && then.offer !== now.offer && then.state === now.state;
+    return sentAt.get(xhr) >= postedAt && gist(panel) !== gist(me()) && !isOlderOffer;
+  }
 
   // An answer to what the viewer has just done is on its way, and says more.
   const isBusy = () => me().matches(".htmx-request") || me().querySelector(".htmx-request");
 
   function ask() {
     clearTimeout(timer);
-    const sku = document.getElementById("banner")?.dataset.sku;
+    const sku = banner()?.dataset.sku;
     if (!window.htmx || !sku || !me() || isBusy()) return;
-    const address = `/sales/${encodeURIComponent(sku)}/me?lang=${document.documentElement.lang}`;
+    if (me().dataset.state === "leaving") return; // whoever went to look at their receipt comes back to the question
+    const { lang } = document.documentElement;
+    const address = `/sales/${encodeURIComponent(sku)}/me?lang=${lang}&seen=${versionOf(banner())}`;
     htmx.ajax("GET", address, { source: me(), target: me(), swap: "outerHTML" }).catch(() => {});
   }
 
@@ -51,11 +71,22 @@
     clearTimeout(timer);
     if (!isAsked) looks = 0;
     else if (sentAt.get(xhr) > postedAt && gist(panel) === gist(me())) tellUnchanged();
-    // What was asked before the viewer did something is old; what says the same leaves alone what is being read or typed.
-    if (isAsked && (sentAt.get(xhr) < postedAt || gist(panel) === gist(me()))) {
+    if (isAsked && !isNews(panel, xhr)) {
       event.detail.shouldSwap = false;
-      if (looks > 0) askAgain();
-    } else before = { state: me().dataset.state, hadFocus: me().contains(document.activeElement) };
+      if (looks > 0 || isBehind(me())) askAgain();
+      return;
+    }
+    const focus = document.activeElement;
+    before = { state: me().dataset.state, focus: me().contains(focus) ? focus : null };
+  }
+
+  // The form follows a change of price or limit; not on every page in the same instant.
+  function follow() {
+    if (following || !me() || !isBehind(me())) return;
+    following = setTimeout(() => {
+      following = null;
+      ask();
+    }, Math.random() * SPREAD_MS);
   }
 
   // A gateway says it in every language it knows; ours, or nothing.
@@ -93,8 +124,10 @@
     if (event.target.id !== "me") return;
     const title = event.target.querySelector("h2");
     if (!title) return;
-    if (event.detail.requestConfig?.verb === "post" || before.hadFocus) {
-      title.focus({ preventScroll: true });
+    const isAnswer = event.detail.requestConfig?.verb === "post";
+    if (isAnswer || before.focus) {
+      const same = isAnswer || !before.focus.id ? null : document.getElementById(before.focus.id);
+      (same ?? title).focus({ preventScroll: true });
       event.target.scrollIntoView({ block: "nearest" });
     } else if (before.state === "pending") {
       document.getElementById("announcer").textContent = title.textContent;
@@ -111,6 +144,7 @@
   for (const name of ["htmx:sendError", "htmx:timeout"]) {
     document.addEventListener(name, (event) => isForMe(event) && tellFailure(event.detail.requestConfig));
   }
+  document.addEventListener("htmx:load", follow);
   document.addEventListener("flashdrop:wake", ask);
   document.addEventListener("flashdrop:ask", ask);
 })();

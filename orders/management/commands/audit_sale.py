@@ -25,7 +25,7 @@ class Command(BaseCommand):
     help = "Hold promises 1 to 4 against the stores and print them as a table. Exits 1 if one is broken."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("sku", nargs="?", help="one sale; all of them when left out")
+        parser.add_argument("sku", nargs="?", help="one sale, archived or not; all that are in use when left out")
         parser.add_argument(
             "--repair",
             action="store_true",
@@ -53,11 +53,15 @@ class Command(BaseCommand):
             raise CommandError("There is something to repair.", returncode=1)
 
     def _audits(self, sku: str | None) -> list[Audit]:
-        async def work() -> list[Audit]:
-            sales = [sale for sale in await catalogue.every() if sku in (None, sale.sku)]
-            return [await audit(sale) for sale in sales]
+        async def work() -> tuple[list[Audit], int]:
+            one = await catalogue.get_by_sku(sku) if sku else None
+            sales = ([one] if one else []) if sku else await catalogue.every()
+            return [await audit(sale) for sale in sales], 0 if sku else await catalogue.count_archived()
 
-        return _asked(work)
+        audits, archived = _asked(work)
+        if archived:
+            self.stdout.write(f"Left out: {archived:,} archived sales; name one to audit it.")
+        return audits
 
     def _repaired(self, found: Audit) -> Audit:
         """The audit after the repair; `found` itself when there was nothing to do."""

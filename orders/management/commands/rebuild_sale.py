@@ -9,6 +9,7 @@ from flashdrop.mongo_client import PyMongoError
 from flashdrop.redis_client import RedisError
 from orders.rebuild import RebuildImpossible, Rebuilt, rebuild
 from sales import catalogue
+from sales.brakes import Keeper, is_unknown
 
 
 class Command(BaseCommand):
@@ -23,6 +24,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, sku: str, **options: Any) -> None:
         async def work() -> Rebuilt | None:
+            # First: whether the gate that is replaced was stopped by a brake, or nobody can tell.
+            await Keeper().look_at_ledger()
             sale = await catalogue.get_by_sku(sku)
             return await rebuild(sale, self._show) if sale else None
 
@@ -37,3 +40,11 @@ class Command(BaseCommand):
             if rebuilt.took_effect
             else "A newer rebuild is already in force."
         )
+        brake = rebuilt.sale.brake
+        if brake is not None:
+            why = (
+                "whether somebody had stopped it can't be known"
+                if is_unknown(brake)
+                else f"{brake.by} stopped it at {brake.pulled_at:%H:%M:%S} UTC"
+            )
+            self.stdout.write(f"It stays paused: {why}. Resume it on its page Control.")

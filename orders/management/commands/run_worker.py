@@ -10,7 +10,6 @@ from prometheus_client import REGISTRY, start_http_server
 
 from flashdrop import loops, metrics
 from flashdrop.config import config
-from orders.indexes import ensure_all
 from orders.worker import Worker
 
 STOP_SECONDS = 5.0
@@ -35,12 +34,7 @@ class Command(BaseCommand):
 
 async def _until_stopped(worker: Worker) -> None:
     """Work until told to end; a store that keeps a round waiting holds nobody up for longer than `STOP_SECONDS`."""
-
-    async def work() -> None:
-        await ensure_all()
-        await worker.run()
-
-    working, stopping = asyncio.create_task(work()), asyncio.create_task(worker.stop.wait())
+    working, stopping = asyncio.create_task(worker.run()), asyncio.create_task(worker.stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     # Every step may be broken off and repeated: whoever works next goes on from what the stores hold.

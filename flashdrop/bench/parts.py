@@ -87,7 +87,7 @@ def _growth(stores: Stores, extent: Extent) -> Findings:
     kept = measure_past_sales() + measure_rebuild(extent.ledger_orders)
     sales = fill_sales(extent.ledger_orders)
     with running_shop(stores) as shop:
-        return Findings(kept + measure_growth(Traffic(stores, shop, extent), sales))
+        return Findings(measure_growth(Traffic(stores, shop, extent), sales) + kept)
 
 
 def _soak(stores: Stores, extent: Extent) -> Findings:

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from flashdrop.bench.crowd import FILES_PER_BROWSER, measure_crowd
 from flashdrop.bench.generator import allow_open_files
 from flashdrop.bench.growth import fill_sales, measure_growth, measure_soak, measure_starts
-from flashdrop.bench.keeping import measure_past_sales, measure_rebuild
+from flashdrop.bench.keeping import PAST_SALES, measure_past_sales, measure_rebuild
 from flashdrop.bench.opening import measure_opening
 from flashdrop.bench.pages import measure_pages
 from flashdrop.bench.row import Findings
@@ -84,10 +84,10 @@ def _sockets(stores: Stores, extent: Extent) -> Findings:
 
 def _growth(stores: Stores, extent: Extent) -> Findings:
     # Before a shop runs: its workers would look after the same sales.
-    kept = measure_past_sales() + measure_rebuild(extent.ledger_orders)
+    kept = measure_past_sales(min(PAST_SALES, extent.ledger_orders)) + measure_rebuild(extent.ledger_orders)
     sales = fill_sales(extent.ledger_orders)
     with running_shop(stores) as shop:
-        return Findings(kept + measure_growth(Traffic(stores, shop, extent), sales))
+        return Findings(measure_growth(Traffic(stores, shop, extent), sales) + kept)
 
 
 def _soak(stores: Stores, extent: Extent) -> Findings:

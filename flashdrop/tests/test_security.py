@@ -462,7 +462,7 @@ def visit(shop: SecureShop, sku: str) -> tuple[dict[str, str], str]:
         name = f"name-{secrets.token_hex(12)}"
         signed = client.post("/api/auth/login", json={"identifier": name})
         cookie = {"Cookie": signed.headers["Set-Cookie"].partition(";")[0]}
-        while (order := client.post("/api/orders", json={"sku": sku}, headers=cookie)).status_code == 404:
+        while (order := client.post("/api/orders", json={"sku": sku}, headers=cookie)).status_code in (404, 503):
             time.sleep(0.1)  # this process has not seen the sale yet
         assert order.status_code == 201, order.text
         page = client.get(f"/sales/{sku}/me", headers=cookie)

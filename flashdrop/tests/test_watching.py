@@ -16,7 +16,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 
-from flashdrop import metrics
+from flashdrop import metrics, supervised
 from flashdrop.config import BASE_DIR
 from flashdrop.dashboards.__main__ import DASHBOARDS, FOLDER, text_of, write
 from flashdrop.lean import LeanHandler, hot_routes
@@ -60,7 +60,7 @@ def names_in(expr: str) -> set[str]:
 
 def families() -> Iterator[Metric]:
     """Every metric that the code defines."""
-    for value in vars(metrics).values():
+    for value in (*vars(metrics).values(), *vars(supervised).values()):
         if isinstance(value, MetricWrapperBase):
             yield from value.describe()
     yield from Telemetry().collect()

@@ -154,9 +154,10 @@ async def test_a_gate_that_was_being_rebuilt_is_told_once_more(
     order = await bought(sale)
     real = stock.load
 
-    async def slow(*args: Any) -> Any:
+    async def slow(client: Any, sale: Any, held: Any, *more: Any) -> Any:
+        read = [one async for one in held]
         await cancel(order.id, "mia", WHY)
-        return await real(*args)
+        return await real(client, sale, read, *more)
 
     with monkeypatch.context() as patched:
         patched.setattr(stock, "load", slow)

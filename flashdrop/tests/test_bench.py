@@ -104,5 +104,5 @@ def test_a_generator_at_its_limit_says_so() -> None:
 
 def test_without_wrk_the_benchmark_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(WrkMissing, match="apt install wrk"):
+    with pytest.raises(WrkMissing, match="make tools"):
         run_wrk("http://127.0.0.1:1/", 1, 1)

@@ -89,6 +89,6 @@ async def test_a_page_is_watched_for_errors_and_for_other_origins() -> None:
 
 async def test_without_chromium_the_benchmark_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chromium, "NAMES", ("nothing-of-this-name",))
-    with pytest.raises(ChromiumMissing, match="apt install chromium"):
+    with pytest.raises(ChromiumMissing, match="make tools"):
         async with browsers():
             pass

@@ -69,7 +69,7 @@ every_deployment = pytest.mark.parametrize("files", DEPLOYED, ids=" ".join)
 def model(files: tuple[str, ...]) -> dict[str, Any]:
     """What docker-compose makes of the files, with every default filled in."""
     binary = shutil.which("docker-compose")
-    assert binary, "docker-compose is missing (apt install docker-compose)"
+    assert binary, "docker-compose is missing; `make tools` installs it"
     options = chain.from_iterable(("-f", str(DEPLOY / file)) for file in files)
     # Of the environment nothing but the PATH: the defaults are what is looked at.
     done = subprocess.run(
@@ -183,9 +183,9 @@ def test_the_scripts_are_sound() -> None:
 def test_images_are_ours_or_pinned_to_one_version(files: tuple[str, ...]) -> None:
     foreign = {service["image"] for service in services(files).values()} - OURS
     assert foreign <= {f"{name}:{version}" for name, version in PINS.items()}
-    assert set(re.findall(r"^FROM (\S+) AS \w+$", DOCKERFILE, re.M)) == {
-        f"{name}:{PINS[name]}" for name in ("python", "nginx")
-    }
+    bases = dict(re.findall(r"^ARG (\w+_IMAGE)=docker\.io/library/(\S+)$", DOCKERFILE, re.M))
+    assert set(bases.values()) == {f"{name}:{PINS[name]}" for name in ("python", "nginx")}
+    assert set(re.findall(r"^FROM \$\{(\w+)\} AS \w+$", DOCKERFILE, re.M)) == set(bases)
 
 
 @every_combination

@@ -50,7 +50,7 @@ def checkout() -> list[str]:
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder /srv/flashdrop of the image: the Dockerfile's COPY lines, of what is sent."""
     root = tmp_path_factory.mktemp("image")
-    build, _, _ = DOCKERFILE.partition("\nFROM python:3.11.14-slim-bookworm AS app")
+    build, _, _ = DOCKERFILE.partition("\nFROM ${PYTHON_IMAGE} AS app")
     copied = re.findall(r"^COPY (\S+) (\S+)$", build, re.M)
     assert len(copied) > 5
     for path in filter(is_sent, checkout()):

@@ -257,7 +257,7 @@ def test_the_rules_of_time_zones_grow_old() -> None:
         (finding,) = notes.findings
         assert (finding.name, finding.level) == ("time zone rules", level)
         assert f"tzdata {zone_rules.version()}" in finding.found
-        assert ("pip install --upgrade tzdata" in finding.advice) == (level is ADVICE)
+        assert ("make lock" in finding.advice) == (level is ADVICE)
 
 
 SERVER: list[tuple[dict[str, str], Expected]] = [

@@ -93,8 +93,8 @@ def test_no_message_waits_to_be_collected(tmp_path: Path) -> None:
     """`make messages` on a copy of the sources leaves the catalogues as they are."""
     if shutil.which("xgettext") is None:
         if os.environ.get("CI"):
-            pytest.fail("xgettext is missing (apt install gettext)")
-        pytest.skip("xgettext is missing (apt install gettext)")
+            pytest.fail("xgettext is missing; `make tools` installs it")
+        pytest.skip("xgettext is missing; `make tools` installs it")
     for source in SOURCES:
         shutil.copytree(BASE_DIR / source, tmp_path / source, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(BASE_DIR / "manage.py", tmp_path)

@@ -69,7 +69,7 @@ def families() -> Iterator[Metric]:
 
 def promtool(*arguments: str) -> str:
     binary = shutil.which("promtool")
-    assert binary, "promtool is missing (apt install prometheus, then: service prometheus stop)"
+    assert binary, "promtool is missing; `make tools` installs it"
     done = subprocess.run([binary, *arguments], cwd=DEPLOY, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -178,7 +178,7 @@ def _zone_rules(now: datetime, notes: Notes) -> None:
         "time zone rules",
         f"{found}. Governments change their clocks several times a year: a time planned on a local clock may be read "
         "an hour wrong",
-        "`pip install --upgrade tzdata` on every host, then restart the web and worker processes",
+        "raise `tzdata` in pyproject.toml, `make lock`, and deploy it to every host",
     )
 
 

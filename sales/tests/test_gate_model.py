@@ -27,14 +27,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from conftest import REDIS_PORT, VALKEY_PORT
+from conftest import GATES, REDIS_PORT, VALKEY_PORT
 from flashdrop import scripts
 from sales import stock
 from sales.gate import Held, Load, Publication, Quote, Verdict, Wish
 from sales.keys import sale_keys
 from sales.published import PublishedSale
 
-PORTS = {"valkey": VALKEY_PORT, "redis": REDIS_PORT}
+PORTS = {name: port for name, port in (("valkey", VALKEY_PORT), ("redis", REDIS_PORT)) if name in GATES}
 DATABASE = 8
 SALE = "model"
 KEYS = sale_keys(SALE)

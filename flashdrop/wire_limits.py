@@ -17,17 +17,18 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from flashdrop.large_forms import LARGEST
+
 NEVER = float("inf")
 # From its first byte to its last; nginx (deploy/nginx/nginx.conf) sends both at once, and waits 30 s for the answer.
 HEAD_SECONDS = 10.0
 BODY_SECONDS = 20.0
 # A proxy that keeps an export for a slow client takes no more of it for minutes.
 UNREAD_SECONDS = 300.0
-# nginx lets 32 KiB of headers pass, and 2 MiB of a body to the back office.
+# nginx lets 32 KiB of headers pass.
 MAX_HEAD_BYTES = 40 * 1024
-MAX_REQUEST_BYTES = 4 * 1024 * 1024
-# Requests that wait behind one under way. A browser sends none like that, and a proxy neither.
-MAX_ROW = 16
+MAX_REQUEST_BYTES = LARGEST + 1024 * 1024  # the back office's largest form, and what travels around it
+MAX_ROW = 16  # requests that wait behind one under way; browsers send none like that, and proxies neither
 # Parsed in one go: at most a hundred small requests.
 PIECE_BYTES = 4096
 # After the last answer what still comes is read and dropped: closed at once, the kernel would reset the connection, and
@@ -35,7 +36,6 @@ PIECE_BYTES = 4096
 LINGER_SECONDS = 0.5
 SOCKET_PREFIX = b"/ws/"
 UPGRADE_FIELDS = (b"upgrade", b"http2-settings")
-UNREADABLE = "Invalid HTTP request received."
 
 
 class _Nowhere(list[Any]):
@@ -199,7 +199,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
             return head + piece[offer.args[0] :]
         except httptools.HttpParserError:
-            self.refuse(400, UNREADABLE)
+            self.refuse(400, "Invalid HTTP request received.")
             return b""
         if self._is_reading:
             self._request_bytes += len(piece)

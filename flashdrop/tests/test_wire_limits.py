@@ -374,7 +374,7 @@ async def test_nothing_grows_without_an_end(served: Served, what: str) -> None:
     async with served.line() as line:
         line.write(begin)
         answer = asyncio.create_task(line.answer())
-        for _ in range(6 * 1024 * 1024 // len(more)):
+        for _ in range(2 * flashdrop.wire_limits.MAX_REQUEST_BYTES // len(more)):
             line.write(more)
             try:
                 await asyncio.wait_for(line.writer.drain(), 2)

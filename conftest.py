@@ -22,6 +22,7 @@ from typing import Any
 
 import django
 import httpx
+import hypothesis
 import pytest
 from pymongo import MongoClient
 from redis import Redis
@@ -79,6 +80,10 @@ for name in ("ENABLE_GLOBAL_RATE_LIMITER", "TRUST_USER_ID_HEADER", "TRUSTED_PROX
     os.environ.pop(name, None)
 
 django.setup()
+
+# How long one example takes says nothing on a machine that has other things to do.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 from flashdrop.redis_client import new_redis  # noqa: E402
 from orders import indexes  # noqa: E402

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from typing import Any
 
-from asgiref.sync import iscoroutinefunction
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.http.request import QueryDict
-from django.utils.decorators import sync_and_async_middleware
+from django.utils.deprecation import MiddlewareMixin
 
 from flashdrop.errors import bad_request
 
 NUL = "\0"
-Answer = HttpResponseBase | Awaitable[HttpResponseBase]
 
 
-def holds_nul(request: HttpRequest) -> bool:
-    """Whether there is one in the path, in a parameter of the address or of a form, or in a cookie (as an escape)."""
-    return (
-        NUL in request.path_info
-        or _in_any(request.GET)
-        or _in_any(request.POST)
-        or any(NUL in value for value in request.COOKIES.values())
-    )
+class RefuseNul(MiddlewareMixin):
+    """400 for a NUL in the path, in a parameter of the address or of a form, or in a cookie (as an escape), before
+    anything asks the database about it.
+    """
 
+    def process_request(self, request: HttpRequest) -> HttpResponse | None:
+        """What comes with the head, before sessions are looked for."""
+        cookies = request.COOKIES.values()
+        is_readable = (
+            NUL not in request.path_info and not _in_any(request.GET) and not any(NUL in one for one in cookies)
+        )
+        return None if is_readable else bad_request(request)
 
-@sync_and_async_middleware
-def refuse_nul(get_response: Callable[[HttpRequest], Answer]) -> Callable[[HttpRequest], Answer]:
-    """Middleware: 400 for what `holds_nul`, before anything asks the database about it."""
-    if iscoroutinefunction(get_response):
-
-        async def refuse(request: HttpRequest) -> HttpResponseBase:
-            answer = bad_request(request) if holds_nul(request) else get_response(request)
-            return answer if isinstance(answer, HttpResponseBase) else await answer
-
-        return refuse
-    return lambda request: bad_request(request) if holds_nul(request) else get_response(request)
+    def process_view(self, request: HttpRequest, *view: Any) -> HttpResponse | None:
+        """A form: once the other middlewares have had their say about its size, and before the view or its token."""
+        if request.method != "POST":
+            return None
+        # Kept: a form in parts would be used up by being parsed, and a view may look at the body, too.
+        _ = request.body
+        return bad_request(request) if _in_any(request.POST) else None
 
 
 def _in_any(given: QueryDict) -> bool:

@@ -105,7 +105,7 @@ async def test_a_nul_that_a_cookie_spells_out_signs_nobody_in(
 
 def test_the_guard_stands_before_whatever_asks_the_database() -> None:
     order: list[str] = list(settings.MIDDLEWARE)
-    assert order.index("flashdrop.readable.refuse_nul") < order.index(
+    assert order.index("flashdrop.readable.RefuseNul") < order.index(
         "django.contrib.sessions.middleware.SessionMiddleware"
     )
 

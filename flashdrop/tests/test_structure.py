@@ -29,6 +29,7 @@ DEFINES_COLLECTION = "flashdrop/mongo_client.py"
 READS_ENVIRONMENT = {
     "flashdrop/asgi.py",  # names the settings module
     "flashdrop/config.py",  # the one place
+    "flashdrop/embedded/system_packages.py",  # before there are settings
     "flashdrop/run.py",  # makes the environment that the rest reads
     "flashdrop/serve.py",  # hands the metrics directory to its workers
 }

@@ -102,4 +102,6 @@ async def test_what_is_held_in_memory_hardly_grows_with_the_orders(gate: Gate) -
 
     few, many = 2 * building.AT_ONCE, 22 * building.AT_ONCE
     await peak(few)  # what is made once
-    assert await peak(many) - await peak(few) < (many - few) * BYTES_AN_ORDER
+    # The least of some: whatever else lives in this process allocates meanwhile, too.
+    grown = [await peak(many) - await peak(few) for _ in range(3)]
+    assert min(grown) < (many - few) * BYTES_AN_ORDER

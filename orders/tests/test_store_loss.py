@@ -237,6 +237,8 @@ async def test_ready_means_that_every_worker_shows_every_published_sale(running:
 async def test_a_ledger_that_is_dropped_under_a_running_shop_closes_it(running: httpx.AsyncClient) -> None:
     sale = await published(running)
     assert await buy(running, sale) == (201, None)
+    buyer = cookie_of(shopper())
+    bought = (await running.post("/api/orders", json={"sku": sale.sku}, headers=buyer)).json()["data"]
 
     async def drop() -> None:
         await mongo_client.database().client.drop_database(DATABASE)
@@ -250,6 +252,9 @@ async def test_a_ledger_that_is_dropped_under_a_running_shop_closes_it(running: 
     assert 'flashdrop_ledger_sound{check="sales"} 0.0' in sound
     await asyncio.sleep(2)  # workers have looked, and put nothing back
     assert await told(running, sale.sku)
+    # Nor is anybody told that they have bought nothing.
+    for path in ("/api/orders", f"/api/orders/{sale.sku}", "/orders/", bought["receiptUrl"]):
+        assert (await running.get(path, headers=buyer)).status_code == 503, path
 
 
 async def test_an_index_that_is_dropped_under_a_running_shop_closes_it_until_it_is_back(

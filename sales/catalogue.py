@@ -40,6 +40,9 @@ INDEXES = (
     # So that what is read each second is what is in use, however many sales there were.
     IndexModel([("archived_at", ASCENDING)], name="archived"),
     IndexModel(
+        [("closes_at", ASCENDING)], partialFilterExpression={"archived_at": {"$exists": True}}, name="archived_by_end"
+    ),
+    IndexModel(
         [(GATE_STANDS, ASCENDING)], partialFilterExpression={GATE_STANDS: {"$exists": True}}, name="archived_at_gate"
     ),
 )
@@ -302,6 +305,15 @@ async def gone_from_gate(sale: PublishedSale) -> None:
 async def take_back(sale: PublishedSale) -> None:
     """Have an archived sale in use again, as it is."""
     await _sales().update_one({"_id": sale.id, **ARCHIVED}, BACK_IN_USE)
+
+
+@timed("mongodb")
+async def take_back_reopened(now: datetime) -> int:
+    """Have those in use again that a version that knows no archive has published anew, to end after `now`. Returns how
+    many.
+    """
+    reopened = {"archived_at": {"$exists": True}, "closes_at": {"$gt": now}}
+    return (await _sales().update_many(reopened, BACK_IN_USE)).modified_count
 
 
 @timed("mongodb")

@@ -33,6 +33,7 @@ from sales import catalogue, publishing, register
 from sales.board import Board
 from sales.catalogue import Vanished
 from sales.doubts import Doubt
+from sales.hub import Viewer, hub
 from sales.published import PublishedSale
 
 DATABASE = "flashdrop-store-loss"
@@ -176,6 +177,39 @@ async def test_what_is_withdrawn_archived_or_forgotten_is_not_missed() -> None:
     await run(work)
 
 
+@pytest.mark.parametrize("how", ["lost", "unreadable"])
+async def test_nobody_is_told_that_a_sale_is_over_because_the_ledger_no_longer_tells_of_it(how: str) -> None:
+    async def work() -> None:
+        await ensure_indexes()
+        sale = (await publishing.publish(settings_of())).sale
+        board, heard = Board(), []
+
+        async def hear(text: str) -> None:
+            heard.append(text)
+
+        async def look() -> str:
+            board.ask_for_settings()
+            await board.refresh()
+            await asyncio.sleep(0.05)
+            return str(heard[-1])
+
+        await board.refresh()
+        viewer = Viewer(hear, lambda code: asyncio.sleep(0), language="en")
+        hub().join(sale.id, viewer)
+        before = await collection("sales").find_one_and_delete({"_id": sale.id})
+        assert before is not None
+        if how == "unreadable":
+            await collection("sales").insert_one({key: before[key] for key in before if key != "price_minor"})
+        assert 'data-phase="not_ready"' in await look()
+        await collection("sales").replace_one({"_id": sale.id}, before, upsert=True)
+        assert 'data-phase="active"' in await look()
+        await collection("sales").update_one({"_id": sale.id}, {"$set": {"published": False}, "$inc": {"version": 1}})
+        assert 'data-phase="ended"' in await look()
+        hub().leave(sale.id, viewer)
+
+    await run(work)
+
+
 # A shop that runs
 
 
@@ -252,8 +286,8 @@ async def test_a_ledger_that_is_dropped_under_a_running_shop_closes_it(running: 
     assert 'flashdrop_ledger_sound{check="sales"} 0.0' in sound
     await asyncio.sleep(2)  # workers have looked, and put nothing back
     assert await told(running, sale.sku)
-    # Nor is anybody told that they have bought nothing.
-    for path in ("/api/orders", f"/api/orders/{sale.sku}", "/orders/", bought["receiptUrl"]):
+    # Nor is anybody told that they have bought nothing, or that there is nothing to buy.
+    for path in ("/api/orders", f"/api/orders/{sale.sku}", "/orders/", bought["receiptUrl"], "/", "/api/products"):
         assert (await running.get(path, headers=buyer)).status_code == 503, path
 
 

@@ -34,6 +34,7 @@ from sales.board import Board
 from sales.catalogue import Vanished
 from sales.doubts import Doubt
 from sales.hub import Viewer, hub
+from sales.keys import WORKER_ALIVE, WORKER_HEARTBEAT
 from sales.published import PublishedSale
 
 DATABASE = "flashdrop-store-loss"
@@ -325,6 +326,9 @@ async def test_a_gate_that_refuses_writes_is_told(running: httpx.AsyncClient, pl
         await eventually(lambda: is_closed(running, sale))
         await asyncio.sleep(1.1)
         assert 'flashdrop_store_up{store="redis"} 0.0' in (await running.get("/metrics")).text
+        if how == "over maxmemory":  # deletes are still taken: sooner than they expire
+            await gate.delete(WORKER_ALIVE, WORKER_HEARTBEAT)
+            assert not [one for one in (await running.get("/readyz")).json()["warnings"] if "worker" in one]
     finally:
         if how in names:
             await gate.config_set(names[how], 0)

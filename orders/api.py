@@ -144,6 +144,8 @@ async def order_in_sale(request: HttpRequest, sku: str) -> HttpResponseBase:
     if shopper is None:
         return told(SIGN_IN_FIRST, "UNAUTHORIZED")
     sale = await sale_named(sku)
+    if sale is None and not (await current_board()).knows_every_sale:
+        return told(HISTORY_UNKNOWN, "SALE_NOT_READY")
     try:
         visible = (await history_in(shopper, sale.id)).visible if sale else []
     except HistoryUnknown:

@@ -45,6 +45,7 @@ class Archivist:
         self._left = AT_ONCE
         for gone in self._judged_at.keys() - {sale.id for sale in sales}:
             del self._judged_at[gone]
+        await catalogue.take_back_reopened(datetime.now(UTC))
         if not self._has_looked_again:
             await catalogue.look_at_gates_again()
             self._has_looked_again = True

@@ -15,6 +15,8 @@ from orders import ledger
 from orders.identity import Shopper, may_see
 from orders.order import Order, OrderStatus, pending_order
 from sales import stock
+from sales.board import board
+from sales.doubts import OF_LEDGER
 from sales.gate import Reservation
 from sales.stock import ShopperInSale
 
@@ -27,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class HistoryUnknown(Exception):
-    """Nothing was found, and a store could not be asked: we don't know, and don't guess."""
+    """Nothing was found, and a store could not be asked or has lost something: we don't know, and don't guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ async def _history(shopper: Shopper, of_gate: list[ShopperInSale], of_ledger: Le
     except (PyMongoError, TimeoutError, Overloaded) as error:
         if not found:
             raise HistoryUnknown from error
-    if not found and not is_gate_known:
+    if not found and not (is_gate_known and _is_ledger_sound()):
         raise HistoryUnknown
     orders = sorted(found.values(), key=lambda order: order.reserved_at, reverse=True)
     visible = [order for order in orders if may_see(shopper, order)]
@@ -88,12 +90,20 @@ async def find_order(order_id: str) -> Order | None:
     """One order of the ledger, for whoever holds its receipt link.
 
     Raises:
-        HistoryUnknown: the ledger can't be asked.
+        HistoryUnknown: the ledger can't be asked, or may have lost it.
     """
     try:
-        return (await within(LEDGER_SECONDS, ledger.find([order_id]))).get(order_id)
+        found = (await within(LEDGER_SECONDS, ledger.find([order_id]))).get(order_id)
     except (PyMongoError, TimeoutError) as error:
         raise HistoryUnknown from error
+    if found is None and not _is_ledger_sound():
+        raise HistoryUnknown
+    return found
+
+
+def _is_ledger_sound() -> bool:
+    """Whether what the ledger doesn't have never was there."""
+    return OF_LEDGER.isdisjoint(board().doubts)
 
 
 async def _ask_gate(questions: list[list[ShopperInSale]]) -> list[list[Reservation]]:

@@ -37,6 +37,7 @@ SIGN_IN = "SIGN_IN_FIRST"
 INVALID_NAME = "INVALID_NAME"
 INVALID_QUANTITY = "INVALID_QUANTITY"
 OWN_WORDS = {SIGN_IN: SIGN_IN_FIRST.message, INVALID_QUANTITY: _("Please choose how many.")}
+CODES = frozenset({SIGN_IN, INVALID_NAME, INVALID_QUANTITY, *(refusal.value for refusal in Refusal)})
 HOLDS_IN = {
     Refusal.NOT_STARTED.value: Phase.UPCOMING,
     Refusal.PAUSED.value: Phase.PAUSED,
@@ -177,13 +178,14 @@ def forget(response: HttpResponse, path: str) -> None:
 
 
 def remembered(request: HttpRequest, sku: str) -> Notice | None:
-    """What `remember` left for this sale's page; None for anything that we did not leave."""
+    """What `remember` left for this sale's page; None for anything that we did not leave, or don't know."""
     value = request.COOKIES.get(COOKIE)
     if not value:
         return None
     try:
         about, *fields = orjson.loads(b64_decode(_signer().unsign(value).encode()))
-        return Notice(*fields) if about == sku else None
+        notice = Notice(*fields)
+        return notice if about == sku and notice.code in CODES else None
     except (BadSignature, binascii.Error, ValueError, TypeError):
         return None
 

@@ -13,7 +13,7 @@ from sales.views import from_board, not_ready
 async def products(request: HttpRequest) -> HttpResponseBase:
     """The published sales' products."""
     board = await current_board()
-    if not board.is_known:
+    if not board.is_known or not (board.by_sku or board.knows_what_is_on_show):
         return not_ready(request, board)
     return board.products.response(request)
 

@@ -54,7 +54,6 @@ class Board:
         """The list of everything on show."""
         self.is_known = False
         """Whether the ledger's sales have been read at least once, and shown since."""
-        self._was_read = False
         self._read_at = float("-inf")
         self.sales: dict[str, PublishedSale] = {}
         """The ledger's settings of every sale, withdrawn ones too, by sale id."""
@@ -64,8 +63,7 @@ class Board:
         """Sales whose documents in the ledger can't be read; the others are on show."""
         self.behind_until = float("-inf")
         """Until then there may be a sale that this board has not heard of (`sales/archive.py`)."""
-        self._settings_at = float("-inf")
-        self._woken_at = float("-inf")
+        self._settings_at = self._woken_at = float("-inf")
         self._levels_at = float("-inf")
         self._levels: dict[str, Levels] = {}
         self._all_levels_at = float("-inf")
@@ -93,9 +91,14 @@ class Board:
         return self.is_known and not self.unreadable and time.monotonic() - self._read_at < COMPLETE_SECONDS
 
     @property
+    def knows_what_is_on_show(self) -> bool:
+        """Whether a sale that the board doesn't have is not on show."""
+        return self.hears_ledger and not self.doubts
+
+    @property
     def knows_every_sale(self) -> bool:
         """Whether a sale that neither the board nor the archive has doesn't exist."""
-        return self.hears_ledger and not self.doubts and time.monotonic() >= self.behind_until
+        return self.knows_what_is_on_show and time.monotonic() >= self.behind_until
 
     @property
     def age_seconds(self) -> float:
@@ -207,9 +210,7 @@ class Board:
         self.sale_named = {sale.sku: sale for sale in sales}
         for gone in self._lively_until.keys() - self.sales.keys():
             del self._lively_until[gone]
-        self._settings_at = time.monotonic()
-        self._was_read = True
-        self._read_at = time.monotonic()
+        self._settings_at = self._read_at = time.monotonic()
 
     async def _ask_levels(self) -> None:
         ids = [sale.id for sale in self.sales.values() if sale.published]
@@ -264,11 +265,12 @@ class Board:
             shown[sale.sku] = after
             self._lively_until[sale.id] = time.monotonic() + LIVELY_SECONDS
             news.append(after)
-        news += [before.withdrawn(now) for sku, before in self.by_sku.items() if sku not in shown]
+        is_known = self.knows_what_is_on_show
+        news += [before.gone(now, is_known=is_known) for sku, before in self.by_sku.items() if sku not in shown]
         if shown != self.by_sku:
             self.by_sku = shown
             self.products = render_products(list(shown.values()))
-        self.is_known = self._was_read
+        self.is_known = self._read_at > float("-inf")
         self.shown_sum = siblings.sum_of(showing.sale.id for showing in shown.values())
         siblings.siblings.write(self.shown_sum, self.is_known and not self.doubts and not self.unloaded)
         # Last: whatever fails while rendering, the requests that come now are answered by the new state.

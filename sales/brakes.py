@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from flashdrop.envelope import to_ms
 from flashdrop.metrics import timed
@@ -20,7 +21,7 @@ from flashdrop.mongo_client import Collection, PyMongoError, collection, within
 from flashdrop.redis_client import redis
 from sales import catalogue, stock
 from sales.gate import Brake, Levels
-from sales.keys import WORKER_ALIVE
+from sales.keys import GATE_NAME, WORKER_ALIVE
 from sales.published import PublishedSale
 
 NOTE_SECONDS = 1.5
@@ -61,11 +62,19 @@ def is_unknown(brake: Brake) -> bool:
     return brake.name.startswith(UNKNOWN)
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A brake that held, and which earlier ones settings knew of then. Another one since: this one, or a later one."""
+
+    brake: Brake
+    let_go_before: set[str]
+
+
 class Memory:
     """The brakes that this process has seen, and that no settings know of yet."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, Brake] = {}
+        self._seen: dict[str, _Seen] = {}
 
     async def hold(self, levels: Mapping[str, Levels], sales: Mapping[str, PublishedSale]) -> None:
         """Remember the brakes in `levels`; pull those again that the gate has lost.
@@ -76,14 +85,17 @@ class Memory:
         for sale_id in [sale_id for sale_id in self._seen if sale_id not in sales]:
             del self._seen[sale_id]
         for sale_id, level in levels.items():
+            known, seen = {level.knows_brake, sales[sale_id].knows_brake}, self._seen.get(sale_id)
             if level.brake is not None:
-                self._seen[sale_id] = level.brake
-            elif (seen := self._seen.get(sale_id)) is not None:
-                if seen.name in (level.knows_brake, sales[sale_id].knows_brake):
+                earlier = seen.let_go_before if seen is not None and seen.brake == level.brake else set()
+                self._seen[sale_id] = _Seen(level.brake, known | earlier)
+            elif seen is not None:
+                if known - seen.let_go_before - {""}:
                     del self._seen[sale_id]
                     continue
-                log.error("sale %s: the gate has lost a brake pulled by %s; it is pulled again", sale_id, seen.by)
-                await stock.brake(redis(), sale_id, seen.name, seen.by, seen.pulled_at)
+                brake = seen.brake
+                log.error("sale %s: the gate has lost a brake pulled by %s; it is pulled again", sale_id, brake.by)
+                await stock.brake(redis(), sale_id, brake.name, brake.by, brake.pulled_at)
 
 
 class Keeper:
@@ -101,9 +113,10 @@ class Keeper:
             redis.exceptions.RedisError: the gate can't be asked.
         """
         await redis().set(WORKER_ALIVE, to_ms(datetime.now(UTC)), ex=ALIVE_SECONDS)
-        _, levels = await stock.levels(redis(), list(self._sales))
-        found = dict(zip(self._sales, levels, strict=True))
-        await self._memory.hold(found, self._sales)
+        sales = self._sales  # the other look may replace them meanwhile
+        _, levels = await stock.levels(redis(), list(sales))
+        found = dict(zip(sales, levels, strict=True))
+        await self._memory.hold(found, sales)
         self._vouched |= {sale_id for sale_id, level in found.items() if level.loaded}
 
     async def look_at_ledger(self) -> None:
@@ -127,22 +140,27 @@ async def agree(sales: Iterable[PublishedSale], vouched: Iterable[str] = ()) -> 
 
     A sale whose gate is gone gets a brake of its own when it can't be known whether one was pulled: when the ledger
     has not heard of the gate for a while, and it is not among `vouched`, whose gates the caller has watched all along.
+    One that was not on sale when both agreed last, new or back from the archive, has not been at the gate since, if
+    that still has its data.
 
     Raises:
         pymongo.errors.PyMongoError, redis.exceptions.RedisError: a store can't be asked.
     """
     wanted = {sale.id: sale for sale in sales}
-    silence = await _silence_seconds()
-    is_unheard = silence is not None and silence > SILENCE_SECONDS
+    gate_name: Any = await redis().get(GATE_NAME)
+    unheard = await _unheard(list(wanted), gate_name)
     now, levels = await stock.levels(redis(), list(wanted))
     for sale, level in zip(wanted.values(), levels, strict=True):
         if level.brake is not None:
             if sale.brake is None or sale.brake.name != level.brake.name:
                 await catalogue.note_brake(sale.id, level.brake)
-        elif is_unheard and level.is_gone and sale.brake is None and sale.closes_at > now and sale.id not in vouched:
+        elif level.is_gone and sale.brake is None and sale.closes_at > now and sale.id in unheard - set(vouched):
             log.error("sale %s: its gate is lost, and whether it was stopped can't be known: it stays paused", sale.sku)
             await catalogue.note_brake(sale.id, Brake(f"{UNKNOWN}-{sale.epoch}", now, NOBODY))
-    await _write_down_agreement()
+    if gate_name is None:
+        await redis().set(GATE_NAME, secrets.token_hex(6), nx=True)
+        gate_name = await redis().get(GATE_NAME)
+    await _write_down_agreement(list(wanted), gate_name)
 
 
 def _state() -> Collection:
@@ -150,15 +168,19 @@ def _state() -> Collection:
 
 
 @timed("mongodb")
-async def _silence_seconds() -> float | None:
-    """Since gate and ledger last agreed, by the ledger's clock; None when no worker has ever looked."""
-    cursor = await _state().aggregate(
-        [{"$match": {"_id": "brakes"}}, {"$project": {"ms": {"$subtract": ["$$NOW", "$agreed_at"]}}}]
-    )
+async def _unheard(sale_ids: list[str], gate_name: str | None) -> set[str]:
+    """Those of whose gates the ledger may have missed something: nobody has agreed for long, by its own clock."""
+    passed = {"$subtract": ["$$NOW", "$agreed_at"]}
+    wanted = {"ms": passed, "sales": 1, "gate_name": 1}
+    cursor = await _state().aggregate([{"$match": {"_id": "brakes"}}, {"$project": wanted}])
     rows = await cursor.to_list()
-    return rows[0]["ms"] / 1000 if rows else None
+    if not rows or rows[0]["ms"] / 1000 <= SILENCE_SECONDS:
+        return set()
+    is_same_gate = gate_name is not None and rows[0].get("gate_name") == gate_name
+    return set(sale_ids) & set(rows[0]["sales"]) if is_same_gate else set(sale_ids)
 
 
 @timed("mongodb")
-async def _write_down_agreement() -> None:
-    await _state().update_one({"_id": "brakes"}, [{"$set": {"agreed_at": "$$NOW"}}], upsert=True)
+async def _write_down_agreement(sale_ids: list[str], gate_name: str | None) -> None:
+    agreed = {"agreed_at": "$$NOW", "sales": {"$literal": sale_ids}, "gate_name": {"$literal": gate_name}}
+    await _state().update_one({"_id": "brakes"}, [{"$set": agreed}], upsert=True)

@@ -27,6 +27,9 @@ from sales.published import PublishedSale, SaleSettings, read_fields
 FIRST_EPOCH = 1
 # Set on rehearsals only: the id of the sale that is rehearsed.
 MARK = "rehearsal_of"
+# At most one. A list, so that publishing takes it off in the same step if the settings know of it: left behind, it
+# would come back once they know of a later one.
+NOTED_BRAKES = "noted_brakes"
 # Set on archived sales until the gate has let them go.
 GATE_STANDS = "gate_stands"
 IN_USE = {"archived_at": None}
@@ -36,6 +39,9 @@ INDEXES = (
     IndexModel([("sku", ASCENDING)], unique=True, name="sku"),
     # So that what is read each second is what is in use, however many sales there were.
     IndexModel([("archived_at", ASCENDING)], name="archived"),
+    IndexModel(
+        [("closes_at", ASCENDING)], partialFilterExpression={"archived_at": {"$exists": True}}, name="archived_by_end"
+    ),
     IndexModel(
         [(GATE_STANDS, ASCENDING)], partialFilterExpression={GATE_STANDS: {"$exists": True}}, name="archived_at_gate"
     ),
@@ -145,6 +151,7 @@ async def _save(
             "$set": values,
             "$inc": {"version": 1},
             **BACK_IN_USE,
+            "$pull": {NOTED_BRAKES: {"name": values["knows_brake"]}},
             "$max": {"highest_stock": settings.stock, "highest_limit": settings.limit_per_shopper},
             "$setOnInsert": {
                 "epoch": FIRST_EPOCH,
@@ -248,8 +255,8 @@ async def raise_epoch(sale_id: str) -> PublishedSale | None:
 async def note_brake(sale_id: str, brake: Brake) -> None:
     """Note a brake that was pulled at the gate, so that a rebuild of a gate that has lost it puts it back."""
     await _sales().update_one(
-        {"_id": sale_id, "knows_brake": {"$ne": brake.name}, "brake.name": {"$ne": brake.name}},
-        {"$set": {"brake": asdict(brake)}},
+        {"_id": sale_id, "knows_brake": {"$ne": brake.name}, f"{NOTED_BRAKES}.name": {"$ne": brake.name}},
+        {"$set": {NOTED_BRAKES: [asdict(brake)]}},
     )
 
 
@@ -301,6 +308,15 @@ async def take_back(sale: PublishedSale) -> None:
 
 
 @timed("mongodb")
+async def take_back_reopened(now: datetime) -> int:
+    """Have those in use again that a version that knows no archive has published anew, to end after `now`. Returns how
+    many.
+    """
+    reopened = {"archived_at": {"$exists": True}, "closes_at": {"$gt": now}}
+    return (await _sales().update_many(reopened, BACK_IN_USE)).modified_count
+
+
+@timed("mongodb")
 async def look_at_gates_again() -> int:
     """Mark archived sales whose gate a version that knows no archive has rebuilt. Returns how many. Reads them all."""
     rebuilt = {"$expr": {"$ne": ["$epoch", "$archived_epoch"]}}
@@ -331,9 +347,8 @@ async def count_archived() -> int:
 def _from_document(document: Document) -> PublishedSale:
     try:
         read = read_fields(document)
-        noted = read["brake"]
-        brake = Brake(noted["name"], noted["pulled_at"], noted["by"]) if noted else None
-        read["brake"] = brake if brake is not None and brake.name != read["knows_brake"] else None
+        noted = [Brake(one["name"], one["pulled_at"], one["by"]) for one in document.get(NOTED_BRAKES) or []]
+        read["brake"] = next((brake for brake in noted if brake.name != read["knows_brake"]), None)
         return PublishedSale(id=document["_id"], **read)
     except (KeyError, TypeError) as error:
         raise Unreadable(

@@ -30,6 +30,9 @@ class Doubt(StrEnum):
     """The gate takes no writes."""
 
 
+OF_LEDGER = frozenset({Doubt.INDEXES, Doubt.SALES})
+
+
 class Doubts(dict[Doubt, str]):
     """Why nothing may be sold, in words. A store that does not answer leaves what is known of it as it was."""
 

@@ -106,8 +106,8 @@ class Brake:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """A sale as the gate has it. `loaded` is false when the gate can't sell it; of the rest only `brake` and `is_gone`
-    say something then.
+    """A sale as the gate has it. `loaded` is false when the gate can't sell it; of the rest only `brake`, `knows_brake`
+    and `is_gone` say something then.
     """
 
     loaded: bool
@@ -153,7 +153,7 @@ def levels_from(fields: Sequence[str | None], pending: int) -> Levels:
     epoch, version, stock, issued, loaded_in, paused, published, opens, closes, braked, knows_brake = fields
     brake = Brake.parse(braked) if braked else None
     if not epoch:
-        return Levels(False, 0, 0, 0, 0, "", brake=brake, is_gone=version is None)
+        return Levels(False, 0, 0, 0, 0, "", brake=brake, knows_brake=knows_brake or "", is_gone=version is None)
     return Levels(
         loaded=True,
         epoch=int(epoch),

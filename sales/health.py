@@ -14,6 +14,7 @@ from flashdrop.mongo_client import PyMongoError, within
 from flashdrop.redis_client import RedisError, redis
 from sales import catalogue
 from sales.board import STALE_SECONDS, Board, current_board
+from sales.doubts import Doubt
 from sales.workers import WorkerState, worker_state
 
 CHECK_SECONDS = 2.0
@@ -43,7 +44,9 @@ async def readyz(request: HttpRequest) -> HttpResponseBase:
     figures. What the board's makes is judged by what the board shows.
     """
     board = await current_board()
-    redis_reason, published, worker_warning = await asyncio.gather(_redis_reason(), _published(), _worker_warning())
+    redis_reason, published, worker_warning = await asyncio.gather(
+        _redis_reason(), _published(), _worker_warning(board)
+    )
     reasons = [reason for reason in (redis_reason, None if published is not None else MONGODB_SILENT) if reason]
     reasons += await _board_reasons(board, published or {}, is_patient=not reasons)
     found = {
@@ -105,10 +108,10 @@ async def _published() -> dict[str, str] | None:
         return None
 
 
-async def _worker_warning() -> str | None:
+async def _worker_warning(board: Board) -> str | None:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            state = await worker_state(redis())
+            state = await worker_state(redis(), takes_writes=Doubt.WRITES not in board.doubts)
     except (RedisError, TimeoutError):
         return None  # said already
     return WORKER_WARNINGS.get(state)

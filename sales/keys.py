@@ -65,6 +65,9 @@ def probe_key(sale_id: str) -> str:
 PUBLISHED_SALES = "flashdrop:sales"
 """hash: sale id to sku, of every sale that the ledger must have: what was ever published, and is not archived."""
 
+GATE_NAME = "flashdrop:gate"
+"""string: a name that the gate was given when its workers first saw it; with its data it has lost this too."""
+
 WORKER_ALIVE = "flashdrop:worker:alive"
 """string: when a worker last looked at the gate, ms since the epoch, whatever the ledger does; expires by itself."""
 

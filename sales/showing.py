@@ -101,9 +101,10 @@ class Showing:
             return cls(sale, phase, sale.stock, sale.available, now)
         return cls(sale, phase, levels.stock, max(levels.available, 0), now, is_settling=levels.pending > 0)
 
-    def withdrawn(self, now: datetime) -> Showing:
-        """For those who are looking while the sale is taken off the shop."""
-        return Showing(self.sale, Phase.ENDED, self.total, self.available, now)
+    def gone(self, now: datetime, *, is_known: bool) -> Showing:
+        """For those who are looking while the sale is taken off the shop, or, where that isn't known, vanishes."""
+        phase = Phase.ENDED if is_known else Phase.NOT_READY
+        return Showing(self.sale, phase, self.total, self.available, now)
 
     @property
     def state(self) -> tuple[Any, ...]:

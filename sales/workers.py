@@ -16,10 +16,12 @@ class WorkerState(StrEnum):
     WAITING = "waiting"
     """One runs, and completes no round: the ledger keeps it waiting, or a long rebuild does."""
     MISSING = "missing"
+    UNKNOWN = "unknown"
+    """None has left anything lately, and the gate takes no writes: they may well run."""
 
 
-async def worker_state(client: Gate) -> WorkerState:
-    """Ask the gate.
+async def worker_state(client: Gate, *, takes_writes: bool = True) -> WorkerState:
+    """Ask the gate, which `takes_writes` as far as the caller knows.
 
     Raises:
         redis.exceptions.RedisError: it can't be asked.
@@ -27,4 +29,6 @@ async def worker_state(client: Gate) -> WorkerState:
     # One after the other: in a Cluster the two keys are on different nodes.
     if await client.exists(WORKER_HEARTBEAT):
         return WorkerState.AT_WORK
-    return WorkerState.WAITING if await client.exists(WORKER_ALIVE) else WorkerState.MISSING
+    if await client.exists(WORKER_ALIVE):
+        return WorkerState.WAITING
+    return WorkerState.MISSING if takes_writes else WorkerState.UNKNOWN

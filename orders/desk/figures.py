@@ -22,6 +22,7 @@ from orders import ledger
 from orders.ledger import Tally
 from sales import stock, tally
 from sales.board import STALE_SECONDS, current_board
+from sales.doubts import Doubt
 from sales.gate import Reservation
 from sales.published import PublishedSale
 from sales.showing import Phase
@@ -197,4 +198,4 @@ async def _tried(sale_id: str) -> int:
 
 
 async def _worker() -> WorkerState:
-    return await worker_state(redis())
+    return await worker_state(redis(), takes_writes=Doubt.WRITES not in (await current_board()).doubts)

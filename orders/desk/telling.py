@@ -31,8 +31,7 @@ PHASES = {
         "If it lasts, look at the checks below and call whoever runs the servers.",
     ),
 }
-WORKER_ILL = {
-    WorkerState.AT_WORK: "",
+WORKER_ILL: dict[WorkerState | None, str] = {
     WorkerState.WAITING: "The workers run, but get nothing done: they wait for the ledger, or rebuild a gate. "
     "What a crash leaves behind waits with them.",
     WorkerState.MISSING: "No worker is running. Orders go on, but what a crash leaves behind waits. "
@@ -143,9 +142,9 @@ def _checks(figures: Figures) -> list[dict[str, str]]:
         ),
         _check(
             "worker",
-            figures.worker is WorkerState.AT_WORK if figures.worker is not None else None,
+            None if figures.worker in (None, WorkerState.UNKNOWN) else figures.worker is WorkerState.AT_WORK,
             "The worker (finishes what was left behind) is at work.",
-            WORKER_ILL[figures.worker or WorkerState.AT_WORK],
+            WORKER_ILL.get(figures.worker, ""),
         ),
     ]
 

@@ -211,6 +211,22 @@ async def test_a_gate_that_an_older_version_has_rebuilt_is_let_go_again(publish:
     assert set(await gate_keys(sale)) == {sale_keys(sale.id).sale}
 
 
+async def test_a_sale_that_an_older_version_has_opened_again_is_on_sale(publish: Publish, worker: Worker) -> None:
+    sale, _ = await bought(publish, shopper())
+    await archived(worker, sale)
+    # An older version knows no archive: it publishes over the mark, and loads the gate.
+    later = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=1)
+    change = {"$set": {"closes_at": later}, "$inc": {"epoch": 1, "version": 1}}
+    await collection("sales").update_one({"_id": sale.id}, change)
+    raised = await catalogue.get(sale.id)
+    assert raised is not None
+    await stock.load(redis(), raised, [one async for one in ledger.holdings(sale.id)])
+    await rounds(Worker(), 1)
+    _, (levels,) = await stock.levels(redis(), [sale.id])
+    assert (levels.loaded, levels.issued) == (True, 2)
+    assert board().by_sku[sale.sku].phase is Phase.ACTIVE
+
+
 async def test_audit_and_repair_know_it(publish: Publish, worker: Worker) -> None:
     sale, _ = await bought(publish, shopper())
     found = await audit(await archived(worker, sale))

@@ -33,6 +33,8 @@ from sales import catalogue, publishing, register
 from sales.board import Board
 from sales.catalogue import Vanished
 from sales.doubts import Doubt
+from sales.hub import Viewer, hub
+from sales.keys import WORKER_ALIVE, WORKER_HEARTBEAT
 from sales.published import PublishedSale
 
 DATABASE = "flashdrop-store-loss"
@@ -176,6 +178,39 @@ async def test_what_is_withdrawn_archived_or_forgotten_is_not_missed() -> None:
     await run(work)
 
 
+@pytest.mark.parametrize("how", ["lost", "unreadable"])
+async def test_nobody_is_told_that_a_sale_is_over_because_the_ledger_no_longer_tells_of_it(how: str) -> None:
+    async def work() -> None:
+        await ensure_indexes()
+        sale = (await publishing.publish(settings_of())).sale
+        board, heard = Board(), []
+
+        async def hear(text: str) -> None:
+            heard.append(text)
+
+        async def look() -> str:
+            board.ask_for_settings()
+            await board.refresh()
+            await asyncio.sleep(0.05)
+            return str(heard[-1])
+
+        await board.refresh()
+        viewer = Viewer(hear, lambda code: asyncio.sleep(0), language="en")
+        hub().join(sale.id, viewer)
+        before = await collection("sales").find_one_and_delete({"_id": sale.id})
+        assert before is not None
+        if how == "unreadable":
+            await collection("sales").insert_one({key: before[key] for key in before if key != "price_minor"})
+        assert 'data-phase="not_ready"' in await look()
+        await collection("sales").replace_one({"_id": sale.id}, before, upsert=True)
+        assert 'data-phase="active"' in await look()
+        await collection("sales").update_one({"_id": sale.id}, {"$set": {"published": False}, "$inc": {"version": 1}})
+        assert 'data-phase="ended"' in await look()
+        hub().leave(sale.id, viewer)
+
+    await run(work)
+
+
 # A shop that runs
 
 
@@ -237,6 +272,8 @@ async def test_ready_means_that_every_worker_shows_every_published_sale(running:
 async def test_a_ledger_that_is_dropped_under_a_running_shop_closes_it(running: httpx.AsyncClient) -> None:
     sale = await published(running)
     assert await buy(running, sale) == (201, None)
+    buyer = cookie_of(shopper())
+    bought = (await running.post("/api/orders", json={"sku": sale.sku}, headers=buyer)).json()["data"]
 
     async def drop() -> None:
         await mongo_client.database().client.drop_database(DATABASE)
@@ -250,6 +287,9 @@ async def test_a_ledger_that_is_dropped_under_a_running_shop_closes_it(running: 
     assert 'flashdrop_ledger_sound{check="sales"} 0.0' in sound
     await asyncio.sleep(2)  # workers have looked, and put nothing back
     assert await told(running, sale.sku)
+    # Nor is anybody told that they have bought nothing, or that there is nothing to buy.
+    for path in ("/api/orders", f"/api/orders/{sale.sku}", "/orders/", bought["receiptUrl"], "/", "/api/products"):
+        assert (await running.get(path, headers=buyer)).status_code == 503, path
 
 
 async def test_an_index_that_is_dropped_under_a_running_shop_closes_it_until_it_is_back(
@@ -286,6 +326,9 @@ async def test_a_gate_that_refuses_writes_is_told(running: httpx.AsyncClient, pl
         await eventually(lambda: is_closed(running, sale))
         await asyncio.sleep(1.1)
         assert 'flashdrop_store_up{store="redis"} 0.0' in (await running.get("/metrics")).text
+        if how == "over maxmemory":  # deletes are still taken: sooner than they expire
+            await gate.delete(WORKER_ALIVE, WORKER_HEARTBEAT)
+            assert not [one for one in (await running.get("/readyz")).json()["warnings"] if "worker" in one]
     finally:
         if how in names:
             await gate.config_set(names[how], 0)

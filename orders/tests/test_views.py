@@ -713,6 +713,17 @@ async def test_a_lost_answer_is_not_told_beside_the_order_that_came_of_it(
     assert (state(page), notice(page)) == ("order", "")
 
 
+async def test_what_another_version_has_left_to_be_told_is_not_told(
+    client: httpx.AsyncClient, publish: Publish
+) -> None:
+    sale, who = await publish(), shopper()
+    response = HttpResponse()
+    remember(response, sale.sku, f"/sales/{sale.sku}/me", Notice("WAITING_ROOM"), False)
+    told = {"Cookie": f"{cookie_of(who)['Cookie']}; flashdrop_notice={response.cookies['flashdrop_notice'].value}"}
+    page = await client.get(f"/sales/{sale.sku}/me", headers=told)
+    assert (page.status_code, state(page), notice(page)) == (200, "ready", "")
+
+
 async def test_a_success_takes_away_what_was_left_to_be_told(client: httpx.AsyncClient, publish: Publish) -> None:
     sale, who = await publish(), shopper()
     answer = await buy(client, sale.sku, who, plain=True)

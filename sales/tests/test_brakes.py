@@ -16,7 +16,7 @@ from flashdrop.redis_client import redis
 from sales import brakes, catalogue, publishing, register, stock
 from sales.brakes import Keeper, Memory
 from sales.gate import Levels, Load, Publication, Verdict
-from sales.keys import sale_keys
+from sales.keys import GATE_NAME, sale_keys
 from sales.published import PublishedSale
 from sales.tests.test_stock import granted, opened, sale_of, verdicts, wish
 
@@ -141,6 +141,51 @@ async def test_a_process_that_has_seen_one_pulls_it_again_where_it_is_lost(publi
     assert (await hold()).brake is None
 
 
+async def test_one_that_was_let_go_while_nobody_looked_is_not_pulled_again_after_a_later_one(publish: Publish) -> None:
+    sale, memory = await publish(), Memory()
+
+    async def hold() -> Levels:
+        await memory.hold({sale.id: await levels_of(redis(), sale)}, {sale.id: await catalogue.get(sale.id) or sale})
+        return await levels_of(redis(), sale)
+
+    first = await brakes.pull(sale.id, "anna")
+    assert (await hold()).brake == first.brake
+    await publishing.publish(settings_of(id=sale.id, sku=sale.sku), knows_brake=first.brake.name)
+    second = await brakes.pull(sale.id, "anna")
+    await publishing.publish(settings_of(id=sale.id, sku=sale.sku), knows_brake=second.brake.name)
+    assert (await hold()).brake is None
+    await redis().hdel(sale_keys(sale.id).sale, "epoch")
+    assert (await hold()).brake is None
+
+
+async def test_one_that_was_let_go_is_not_loaded_again_after_a_later_one(publish: Publish) -> None:
+    sale = await publish()
+    first = await brakes.pull(sale.id, "anna")
+    await publishing.publish(settings_of(id=sale.id, sku=sale.sku), knows_brake=first.brake.name)
+    assert await stock.brake(redis(), sale.id, "second", "anna") is not None  # the ledger is away and hears of none
+    published = await publishing.publish(settings_of(id=sale.id, sku=sale.sku), knows_brake="second")
+    assert published.sale.brake is None
+
+
+async def test_levels_are_never_taken_for_another_sales(publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
+    braked, other = await publish(), await publish()
+    keeper, ask = Keeper(), stock.levels
+    await keeper.look_at_ledger()
+    pulled = await brakes.pull(braked.id, "anna")
+
+    async def while_the_ledger_is_read(*args: Any) -> Any:
+        answer = await ask(*args)
+        keeper._sales = dict(reversed(keeper._sales.items()))  # a window has moved
+        return answer
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stock, "levels", while_the_ledger_is_read)
+        await keeper.look_at_gate()
+    await keeper.look_at_gate()
+    assert (await levels_of(redis(), other)).brake is None
+    assert (await levels_of(redis(), braked)).brake == pulled.brake
+
+
 async def test_a_process_forgets_what_is_no_longer_on_sale(publish: Publish) -> None:
     sale, memory = await publish(), Memory()
     await brakes.pull(sale.id, "anna")
@@ -173,11 +218,14 @@ async def nobody_watches(publish: Publish) -> Any:
     await collection("state").delete_many({})
 
 
+@pytest.mark.parametrize("was_agreed_on", [False, True])
 async def test_a_lost_gate_stays_paused_when_nobody_can_tell_whether_it_was_stopped(
-    publish: Publish, nobody_watches: None
+    publish: Publish, nobody_watches: None, was_agreed_on: bool
 ) -> None:
     sale, fresh = await publish(), Keeper()
-    await redis().delete(*sale_keys(sale.id))
+    if was_agreed_on:
+        await Keeper().look_at_ledger()
+    await redis().delete(GATE_NAME, *sale_keys(sale.id))
     await silent_for(60)
     assert not fresh.has_decided(sale.id)
     await fresh.look_at_ledger()
@@ -197,6 +245,17 @@ async def test_a_gate_that_was_watched_until_it_went_is_known(publish: Publish, 
     await keeper.look_at_gate()
     await keeper.look_at_ledger()
     assert (await catalogue.get(sale.id) or sale).brake is None
+
+
+async def test_a_sale_published_while_the_gate_was_away_was_stopped_by_nobody(
+    publish: Publish, nobody_watches: None
+) -> None:
+    await publish()
+    await Keeper().look_at_ledger()
+    new = await catalogue.save(settings_of())  # as `publish` leaves it with Redis away
+    await silent_for(60)
+    await Keeper().look_at_ledger()
+    assert (await catalogue.get(new.id) or new).brake is None
 
 
 @pytest.mark.parametrize("seconds", [0.0, None])

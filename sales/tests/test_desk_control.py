@@ -18,11 +18,13 @@ from django.test import Client
 
 from conftest import eventually, show
 from flashdrop import loops
-from flashdrop.redis_client import redis
-from sales import backoffice, brakes, publishing, stock
+from flashdrop.redis_client import RedisConnectionError, redis
+from sales import backoffice, brakes, publishing, register, stock
 from sales.desk import braking, journal
 from sales.desk.journal import Change, Entry
 from sales.gate import Wish
+from sales.keys import sale_keys
+from sales.management.commands import pause_sale
 from sales.models import Sale, new_sale_id
 from sales.tests.desk import account, buy, changed, gate_away, get, ledger_away, levels, post
 
@@ -439,6 +441,49 @@ async def test_the_command_stops_a_sale_with_the_ledger_away(client: httpx.Async
         await asyncio.to_thread(call_command, "pause_sale", "nothing-such")
     with gate_away(), pytest.raises(CommandError, match="Not stopped"):
         await asyncio.to_thread(call_command, "pause_sale", other.sku)
+
+
+async def test_all_are_stopped_but_those_whose_gate_refuses(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a Cluster a node may be away, with the sales that it holds."""
+    refused, other = await on_sale(), await on_sale()
+
+    async def registered(client: Any) -> dict[str, str]:
+        return {refused.pk: refused.sku, other.pk: other.sku}
+
+    async def in_ledger() -> dict[str, str]:
+        return {}
+
+    monkeypatch.setattr(register, "sales", registered)
+    monkeypatch.setattr(pause_sale, "_in_ledger", in_ledger)
+    key = sale_keys(refused.pk).sale
+    await redis().rename(key, f"{key}:aside")
+    await redis().set(key, "what a brake can't be written to")
+    out = StringIO()
+    try:
+        with pytest.raises(CommandError, match=f"Not stopped: {refused.sku}: "):
+            await asyncio.to_thread(call_command, "pause_sale", "--all", stdout=out)
+    finally:
+        await redis().rename(f"{key}:aside", key)
+    assert f"{other.sku}: stopped, since" in out.getvalue()
+    assert refused.sku not in out.getvalue()
+    assert await buy(client, other) == (423, "SALE_PAUSED")
+
+
+async def test_a_sale_is_stopped_where_the_gates_list_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a Cluster it is on one node, and a sale on another."""
+    sale = await on_sale()
+
+    async def away(client: Any) -> dict[str, str]:
+        raise RedisConnectionError("the list's node is away")
+
+    monkeypatch.setattr(register, "sales", away)
+    out = StringIO()
+    await asyncio.to_thread(call_command, "pause_sale", sale.sku, stdout=out)
+    assert f"{sale.sku}: stopped, since" in out.getvalue()
+    with pytest.raises(CommandError, match=r"Not stopped: nothing-such: .*the list's node is away"):
+        await asyncio.to_thread(call_command, "pause_sale", "nothing-such")
 
 
 async def test_with_no_store_at_all_stock_is_not_lowered_blindly(operator: Client) -> None:

@@ -14,7 +14,7 @@ async def products(request: HttpRequest) -> HttpResponseBase:
     """The published sales' products."""
     board = await current_board()
     if not board.is_known:
-        return not_ready(request, board)
+        return not_ready(request)
     return board.products.response(request)
 
 

@@ -23,7 +23,7 @@ from orders.notices import too_few_left
 from orders.order import OrderStatus
 from orders.placing import MAX_QUANTITY, Placed, Placement, Refusal, Refused, Shown, place
 from orders.sessions import NotEnded
-from sales.archive import sale_named
+from sales.archive import Unheard, sale_named
 from sales.board import current_board
 
 MAX_KEY_LENGTH = 255
@@ -143,12 +143,10 @@ async def order_in_sale(request: HttpRequest, sku: str) -> HttpResponseBase:
     shopper = shopper_of(request)
     if shopper is None:
         return told(SIGN_IN_FIRST, "UNAUTHORIZED")
-    sale = await sale_named(sku)
-    if sale is None and not (await current_board()).knows_every_sale:
-        return told(HISTORY_UNKNOWN, "SALE_NOT_READY")
     try:
+        sale = await sale_named(sku)
         visible = (await history_in(shopper, sale.id)).visible if sale else []
-    except HistoryUnknown:
+    except (HistoryUnknown, Unheard):
         return told(HISTORY_UNKNOWN, "SALE_NOT_READY")
     if not visible:
         return envelope.error("You have no order in this sale.", "NOT_FOUND", 404)

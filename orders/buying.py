@@ -20,11 +20,10 @@ from orders.notices import Notice, notice_of
 from orders.order import OrderStatus
 from orders.placing import MAX_QUANTITY, NEVER_SHOWN, Placed, Refusal, Shown, place
 from orders.replies import answer, refuse_form, wants_partial
-from sales.archive import shown
 from sales.board import current_board
 from sales.published import PublishedSale
 from sales.showing import Showing
-from sales.views import not_found
+from sales.views import on_show
 
 PRICE = re.compile(r"[0-9]{1,15}")
 CURRENCY = re.compile(r"[A-Z]{3}")
@@ -38,9 +37,9 @@ async def buy(request: HttpRequest, sku: str) -> HttpResponseBase:
     if refused is not None:
         return refused
     board = await current_board()
-    showing = await shown(sku)
-    if showing is None:
-        return not_found(request, board)
+    showing = await on_show(request, sku)
+    if isinstance(showing, HttpResponse):
+        return showing
     shopper = shopper_of(request)
     if shopper is None:
         notice = Notice(notices.SIGN_IN)

@@ -23,7 +23,7 @@ from orders.order import Order, OrderStatus, context_of, pending_order
 from orders.reserving import reservations
 from orders.settlement import Outcome, confirmations
 from sales import stock, tally
-from sales.archive import sale_named
+from sales.archive import Unheard, sale_named
 from sales.board import board, current_board
 from sales.gate import Quote, Reservation, Verdict, Wish
 from sales.published import PublishedSale
@@ -151,10 +151,13 @@ async def _place(
         return _REFUSED[Refusal.NOT_READY]
     sale = found.sale_named.get(sku)
     if sale is None:
-        archived = await sale_named(sku)
-        if archived is not None:
-            return await _when_archived(archived, shopper, quantity, key, attempt)
-        return _REFUSED[Refusal.PRODUCT_NOT_FOUND if found.knows_every_sale else Refusal.NOT_READY]
+        try:
+            archived = await sale_named(sku)
+        except Unheard:
+            return _REFUSED[Refusal.NOT_READY]
+        if archived is None:
+            return _REFUSED[Refusal.PRODUCT_NOT_FOUND]
+        return await _when_archived(archived, shopper, quantity, key, attempt)
     tally.tried(sale.id, (shopper.id,))
     return await place_in(sale, shopper, quantity, key, attempt=attempt, shown=shown)
 

@@ -34,12 +34,12 @@ from orders.replies import (
     wants_partial,
 )
 from orders.sessions import NotEnded
-from sales.archive import sale_named, shown
+from sales.archive import if_known, sale_named, shown
 from sales.board import current_board
 from sales.money import format_minor
 from sales.published import PublishedSale
 from sales.showing import Showing
-from sales.views import not_found
+from sales.views import on_show
 
 # The version of the sale's settings that the page has heard of already.
 VERSION_PARAMETER = "seen"
@@ -50,9 +50,9 @@ VERSION = re.compile(r"[0-9]{1,15}")
 async def me(request: HttpRequest, sku: str) -> HttpResponseBase:
     """The viewer's own panel: a partial for HTMX, a page of its own without JavaScript."""
     board = await current_board()
-    showing = await shown(sku)
-    if showing is None:
-        return not_found(request, board)
+    showing = await on_show(request, sku)
+    if isinstance(showing, HttpResponse):
+        return showing
     # Another part of the page, asking meanwhile, must not take what the page is to tell.
     told = None if wants_partial(request) else notices.remembered(request, sku)
     if told or _seen_version(request) > showing.sale.version:
@@ -87,7 +87,7 @@ async def sign_in(request: HttpRequest) -> HttpResponseBase:
     refused = refuse_form(request)
     if refused is not None:
         return refused
-    showing = await shown(request.POST.get("sku", ""))
+    showing = await if_known(shown(request.POST.get("sku", "")))
     try:
         is_guest = request.POST.get("guest") == "1"
         identifier, present = request.POST.get("identifier", ""), identity.in_this_browser(request)
@@ -109,7 +109,7 @@ async def sign_out(request: HttpRequest) -> HttpResponseBase:
     refused = refuse_form(request)
     if refused is not None:
         return refused
-    showing = await shown(request.POST.get("sku", ""))
+    showing = await if_known(shown(request.POST.get("sku", "")))
     try:
         rows = [] if request.POST.get("confirmed") else await _at_stake(request)
         if rows and showing is not None and wants_partial(request):
@@ -129,7 +129,7 @@ async def sign_out(request: HttpRequest) -> HttpResponseBase:
 
 async def before_signing_out(request: HttpRequest) -> HttpResponseBase:
     """What signing out costs, for browsers without scripts and from *My orders*."""
-    showing = await shown(request.GET.get("sku", ""))
+    showing = await if_known(shown(request.GET.get("sku", "")))
     try:
         rows = await _at_stake(request)
     except HistoryUnknown:
@@ -179,7 +179,7 @@ async def receipt(request: HttpRequest, token: str) -> HttpResponseBase:
         # We signed this id, so the order was reserved; it is on its way into the ledger.
         row: dict[str, Any] = {"id": order_id, "status": "pending"}
     else:
-        row = _order_row(order, await sale_named(order.sku), language_of(request))
+        row = _order_row(order, await if_known(sale_named(order.sku)), language_of(request))
     return html(request, "orders/receipt.html", {"order": row, "is_pending": order is None, "here": request.path})
 
 
@@ -216,7 +216,7 @@ def _leaving(request: HttpRequest, showing: Showing | None, rows: list[dict[str,
 
 
 async def _order_rows(orders: list[Order], language: str) -> list[dict[str, Any]]:
-    sales = await asyncio.gather(*(sale_named(order.sku) for order in orders))
+    sales = await asyncio.gather(*(if_known(sale_named(order.sku)) for order in orders))
     return [_order_row(order, sale, language) for order, sale in zip(orders, sales, strict=True)]
 
 

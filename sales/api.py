@@ -14,7 +14,7 @@ async def products(request: HttpRequest) -> HttpResponseBase:
     """The published sales' products."""
     board = await current_board()
     if not board.is_known or not (board.by_sku or board.knows_what_is_on_show):
-        return not_ready(request, board)
+        return not_ready(request)
     return board.products.response(request)
 
 

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
-from django.db.models import F
+from django.db.models import Case, F, IntegerField, Value, When
 from django.db.models.functions import Greatest
 from django.utils import timezone
 from pymongo.errors import DuplicateKeyError
@@ -118,10 +119,20 @@ def publish_saved(sale_id: str) -> Published | None:
             log.warning("sale %s: saved, but the ledger can't be written: %s", sale.sku, error)
             raise LedgerAway from error
         else:
-            version = Greatest("version", published.sale.version)  # another may have published the same meanwhile
-            if as_read.update(needs_publishing=False, version=version, stock=published.sale.stock):
+            if as_read.update(needs_publishing=False, **_in_row(published)):
                 break
     return published
+
+
+def _in_row(published: Published) -> dict[str, Any]:
+    """What the row is to say. Another may have published the same save meanwhile, each under a version of its own: the
+    higher one's stock is what the ledger has, for whoever came first may not have been told of a correction.
+    """
+    version = published.sale.version
+    newest_stock = Case(
+        When(version__lte=version, then=Value(published.sale.stock)), default=F("stock"), output_field=IntegerField()
+    )
+    return {"version": Greatest("version", version), "stock": newest_stock}
 
 
 def save_and_publish(sale: Sale) -> Published | None:

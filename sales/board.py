@@ -22,7 +22,7 @@ from flashdrop.redis_client import RedisError, redis
 from flashdrop.supervised import Loop
 from sales import catalogue, featuring, stock
 from sales.brakes import Memory
-from sales.doubts import Doubts
+from sales.doubts import Doubt, Doubts
 from sales.gate import Levels
 from sales.hub import hub
 from sales.published import PublishedSale
@@ -40,7 +40,7 @@ STALE_SECONDS = 1.0
 FIRST_LOAD_SECONDS = 5.0
 # How long somebody may wait for the board to look again.
 LOOK_AGAIN_SECONDS = 1.0
-# Longer than this without an answer from the ledger, and there may be sales that the board has not heard of.
+# Longer than this without an answer from the ledger, and a sale may have changed unheard.
 COMPLETE_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
@@ -61,9 +61,8 @@ class Board:
         """The same by sku: what a purchase asks the gate about, whatever is on show."""
         self.unreadable = 0
         """Sales whose documents in the ledger can't be read; the others are on show."""
-        self.behind_until = float("-inf")
-        """Until then there may be a sale that this board has not heard of (`sales/archive.py`)."""
-        self._settings_at = self._woken_at = float("-inf")
+        self._settings_at = float("-inf")
+        self._woken_at = float("-inf")
         self._levels_at = float("-inf")
         self._levels: dict[str, Levels] = {}
         self._all_levels_at = float("-inf")
@@ -88,7 +87,7 @@ class Board:
     @property
     def hears_ledger(self) -> bool:
         """Whether the ledger has answered lately, with nothing but what can be read."""
-        return self.is_known and not self.unreadable and time.monotonic() - self._read_at < COMPLETE_SECONDS
+        return not self.unreadable and self._has_read_lately
 
     @property
     def knows_what_is_on_show(self) -> bool:
@@ -96,9 +95,18 @@ class Board:
         return self.hears_ledger and not self.doubts
 
     @property
-    def knows_every_sale(self) -> bool:
-        """Whether a sale that neither the board nor the archive has doesn't exist."""
-        return self.knows_what_is_on_show and time.monotonic() >= self.behind_until
+    def may_have_lost_sales(self) -> bool:
+        """Whether a sale may have been there of which the ledger knows nothing."""
+        return not self.is_known or Doubt.SALES in self.doubts or Doubt.INDEXES in self.doubts
+
+    @property
+    def knows_what_is_withdrawn(self) -> bool:
+        """Whether a sale that was read as withdrawn may be said to be so."""
+        return self._has_read_lately and not self.may_have_lost_sales
+
+    @property
+    def _has_read_lately(self) -> bool:
+        return self.is_known and time.monotonic() - self._read_at < COMPLETE_SECONDS
 
     @property
     def age_seconds(self) -> float:

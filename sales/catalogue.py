@@ -325,10 +325,15 @@ async def look_at_gates_again() -> int:
 
 
 @timed("mongodb")
-async def named(skus: Sequence[str]) -> dict[str, PublishedSale]:
+async def named(skus: Sequence[str]) -> dict[str, PublishedSale | Unreadable]:
     """Sales by sku, in use or archived, in one round trip. Rehearsals are not among them."""
-    found = _sales().find({"sku": {"$in": list(skus)}, MARK: {"$exists": False}})
-    return {document["sku"]: _from_document(document) async for document in found}
+    found: dict[str, PublishedSale | Unreadable] = {}
+    async for document in _sales().find({"sku": {"$in": list(skus)}, MARK: {"$exists": False}}):
+        try:
+            found[document["sku"]] = _from_document(document)
+        except Unreadable as error:
+            found[document["sku"]] = error
+    return found
 
 
 @timed("mongodb")

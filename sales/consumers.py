@@ -9,7 +9,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 
 from flashdrop.languages import language_in
 from flashdrop.wire_socket import EXTENSION
-from sales.archive import shown
+from sales.archive import if_known, shown
 from sales.board import current_board
 from sales.hub import CLOSE_TRY_LATER, News, Viewer, hub
 
@@ -27,7 +27,7 @@ class BannerConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
 
     async def connect(self) -> None:
         board, sku = await current_board(), self.scope["url_route"]["kwargs"]["sku"]
-        showing = await shown(sku)
+        showing = await if_known(shown(sku))
         if showing is None:
             await self.close(CLOSE_TRY_LATER)
             return

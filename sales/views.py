@@ -12,8 +12,8 @@ from flashdrop.api import page
 from flashdrop.errors import handler404, plain_error
 from flashdrop.languages import VARY, language_of, render
 from flashdrop.prepared import Prepared
-from sales.archive import shown
-from sales.board import Board, current_board
+from sales.archive import Unheard, shown
+from sales.board import current_board
 from sales.reminder import calendar_file
 from sales.showing import Showing
 
@@ -26,7 +26,7 @@ async def home(request: HttpRequest) -> HttpResponseBase:
     if showing is not None:
         return showing.face(language_of(request)).page.response(request)
     if not board.knows_what_is_on_show:
-        return not_ready(request, board)
+        return not_ready(request)
     response = HttpResponse(render("sales/none.html", {}, language_of(request)))
     response.headers["Cache-Control"] = "no-cache"
     response.headers["Vary"] = VARY
@@ -48,10 +48,9 @@ async def banner(request: HttpRequest, sku: str) -> HttpResponseBase:
 @page("GET")
 async def reminder(request: HttpRequest, sku: str) -> HttpResponseBase:
     """The opening as a calendar file."""
-    board = await current_board()
-    showing = await shown(sku)
-    if showing is None:
-        return not_found(request, board)
+    showing = await on_show(request, sku)
+    if isinstance(showing, HttpResponse):
+        return showing
     language = language_of(request)
     address = request.build_absolute_uri(reverse("sale", args=[sku]))
     response = HttpResponse(calendar_file(showing.sale, address, language), content_type="text/calendar; charset=utf-8")
@@ -64,16 +63,19 @@ async def reminder(request: HttpRequest, sku: str) -> HttpResponseBase:
 async def from_board(request: HttpRequest, sku: str, part: Callable[[Showing], Prepared]) -> HttpResponseBase:
     """One prepared part of a sale on show or archived, in the form the request accepts; else why there is none."""
     board = await current_board()
-    showing = board.by_sku.get(sku) or await shown(sku)
-    return part(showing).response(request) if showing else not_found(request, board)
+    showing = board.by_sku.get(sku) or await on_show(request, sku)
+    return showing if isinstance(showing, HttpResponse) else part(showing).response(request)
 
 
-def not_found(request: HttpRequest, board: Board) -> HttpResponse:
-    """404 for a sale that is not on show; 503 while nobody knows which sales there are."""
-    return handler404(request) if board.knows_every_sale else not_ready(request, board)
+async def on_show(request: HttpRequest, sku: str) -> Showing | HttpResponse:
+    """The sale; else what is to be answered: 404 where no such sale is published, 503 while nobody can tell."""
+    try:
+        return await shown(sku) or handler404(request)
+    except Unheard:
+        return not_ready(request)
 
 
-def not_ready(request: HttpRequest, board: Board) -> HttpResponse:
+def not_ready(request: HttpRequest) -> HttpResponse:
     """503: the stores have not been heard yet."""
     message = _("The shop is not ready yet. Please try again in a moment.")
     return plain_error(request, 503, "SALE_NOT_READY", message, retry_after_seconds=2)

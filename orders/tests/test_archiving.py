@@ -246,7 +246,7 @@ async def test_names_that_nobody_has_cost_one_question_for_all_and_little_memory
     for number in range(1000):
         assert await shown(f"made-up-{number}") is None
     assert await shown("../etc") is None
-    assert len(archive()._kept) <= 200
+    assert len(archive()._absent) <= 200
 
 
 async def test_the_shelf_is_read_by_an_index(publish: Publish) -> None:

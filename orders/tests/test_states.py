@@ -50,7 +50,10 @@ CUT_OFF = """() => [...document.querySelectorAll("main *, header *, footer *")]
   .filter((e) => {
     const inner = e.getBoundingClientRect();
     const box = e.closest(".plate, .panel, .width").getBoundingClientRect();
-    const isAside = inner.left < box.left - 1 || inner.right > box.right + 1;
+    const written = document.createRange();
+    written.selectNodeContents(e);
+    const text = e.children.length ? inner : written.getBoundingClientRect();
+    const isAside = [inner, text].some((r) => r.width && (r.left < box.left - 1 || r.right > box.right + 1));
     const isBeyond = inner.top < box.top - 1 || inner.bottom > box.bottom + 1;
     const isTooMuch = e.scrollWidth > e.clientWidth + 1 || e.scrollHeight > e.clientHeight + 1;
     return isAside || isBeyond || (isTooMuch && getComputedStyle(e).overflow !== "visible");

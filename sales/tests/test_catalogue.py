@@ -47,6 +47,6 @@ async def test_one_that_cannot_be_read_is_nobodys_answer_and_costs_no_other_sale
         board().ask_for_settings()
         await board().refresh()
         assert other.sku in board().by_sku
-        assert not board().knows_every_sale
+        assert not board().hears_ledger
     finally:
         await collection("sales").delete_one({"_id": sale.id})

@@ -15,7 +15,7 @@ from django.test import Client
 from sales import catalogue
 from sales.desk import advice, guards, journal, standing
 from sales.models import MAX_STOCK, Sale, new_sale_id
-from sales.tests.desk import ADD, LIST, REASON, account, created, form, get, page_of, post, seen_now
+from sales.tests.desk import ADD, LIST, REASON, account, created, form, get, ledger_away, page_of, post, seen_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOUR = timedelta(hours=1)
@@ -68,6 +68,13 @@ async def test_on_a_running_sale_nothing_is_changed_unasked(
     assert after.settings() != sale.settings()
     entry = (await asyncio.to_thread(journal.entries, after))[0]
     assert entry.reason == (REASON if needs_reason else "")
+
+
+async def test_with_the_ledger_away_no_setting_is_said_to_hold_at_once(merchandiser: Client) -> None:
+    sale = await created(merchandiser, opens_at=NOW - HOUR, closes_at=NOW + HOUR)
+    with ledger_away():
+        text = await unanswered(merchandiser, sale, price="199.00")
+    assert "take effect when the ledger is back" in text
 
 
 async def test_an_answer_to_one_question_is_none_to_another(merchandiser: Client) -> None:

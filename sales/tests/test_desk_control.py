@@ -361,7 +361,7 @@ async def test_with_the_gate_away_it_is_saved_and_says_what_else_can_be_done(ope
         assert "How the sale stands is unknown" in page
         assert "<dd>unknown" in page
         said = await do(operator, sale, do="pause")
-    assert "The gate can't be asked right now; the worker puts this in force as soon as it is back." in said
+    assert "not in force at the gate yet: a worker sees to that" in said
     assert "not in force yet" in said
     assert f"manage.py pause_sale {sale.sku}" in said
 

@@ -109,6 +109,15 @@ async def test_an_overlap_is_told_before_the_deed(merchandiser: Client) -> None:
     assert not await Sale.objects.filter(sku=data["sku"]).aexists()
 
 
+async def test_who_takes_a_sale_off_the_shop_is_not_told_of_others_on_it(merchandiser: Client) -> None:
+    await created(merchandiser, name="Theirs")
+    sale = await created(merchandiser, opens_at=NOW - HOUR, closes_at=NOW + 2 * HOUR)
+    text = await unanswered(merchandiser, sale, published=False)
+    asked = text.split("Nothing is saved yet")[1].split("</section>")[0]
+    assert "The sale disappears from the shop" in asked
+    assert "Worth a second look" not in asked
+
+
 FAR = NOW.replace(year=NOW.year + 10)
 DOUBTFUL: list[tuple[Changes, str]] = [
     ({"price": "1.29"}, "The price is €1.29"),

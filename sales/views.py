@@ -25,7 +25,7 @@ async def home(request: HttpRequest) -> HttpResponseBase:
     showing = board.featured()
     if showing is not None:
         return showing.face(language_of(request)).page.response(request)
-    if not board.is_known:
+    if not board.is_known or board.doubts:
         return not_ready(request, board)
     response = HttpResponse(render("sales/none.html", {}, language_of(request)))
     response.headers["Cache-Control"] = "no-cache"

@@ -34,6 +34,7 @@ from sales.board import Board
 from sales.catalogue import Vanished
 from sales.doubts import Doubt
 from sales.published import PublishedSale
+from sales.showing import Phase
 
 DATABASE = "flashdrop-store-loss"
 
@@ -176,6 +177,24 @@ async def test_what_is_withdrawn_archived_or_forgotten_is_not_missed() -> None:
     await run(work)
 
 
+async def test_what_the_ledger_has_lost_is_shown_as_not_ready_until_it_is_given_up() -> None:
+    async def work() -> None:
+        sale = await opened()
+        board = Board()
+        await board.refresh()
+        assert board.by_sku[sale.sku].phase is Phase.ACTIVE
+        await collection("sales").delete_one({"_id": sale.id})
+        board.ask_for_settings()
+        await board.refresh()
+        assert board.by_sku[sale.sku].phase is Phase.NOT_READY
+        await register.forget(redis_client.redis(), sale.id)
+        board.ask_for_settings()
+        await board.refresh()
+        assert not board.by_sku
+
+    await run(work)
+
+
 # A shop that runs
 
 
@@ -250,6 +269,8 @@ async def test_a_ledger_that_is_dropped_under_a_running_shop_closes_it(running: 
     assert 'flashdrop_ledger_sound{check="sales"} 0.0' in sound
     await asyncio.sleep(2)  # workers have looked, and put nothing back
     assert await told(running, sale.sku)
+    assert 'data-phase="not_ready"' in (await running.get(f"/sales/{sale.sku}/banner")).text
+    assert "Nothing on sale yet" not in (await running.get("/")).text
 
 
 async def test_an_index_that_is_dropped_under_a_running_shop_closes_it_until_it_is_back(

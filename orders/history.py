@@ -15,12 +15,16 @@ from orders import ledger
 from orders.identity import Shopper, may_see
 from orders.order import Order, OrderStatus, pending_order
 from sales import stock
+from sales.board import board
+from sales.doubts import Doubt
 from sales.gate import Reservation
 from sales.stock import ShopperInSale
 
 # Whoever is waiting for a page is told "we don't know" rather than kept waiting.
 LEDGER_SECONDS = 2.0
 GATE_SECONDS = 3.0
+# A ledger that has lost something may have lost any order.
+LOST_FROM_LEDGER = frozenset({Doubt.INDEXES, Doubt.SALES})
 # A sale, or None for all of them, and a shopper.
 LedgerQuestion = tuple[str | None, str]
 log = logging.getLogger(__name__)
@@ -44,7 +48,7 @@ async def history_in(shopper: Shopper, sale_id: str) -> History:
     """The shopper's orders in one sale. What many ask at once is asked of the stores in batches.
 
     Raises:
-        HistoryUnknown: nothing was found, and a store is away.
+        HistoryUnknown: nothing was found, and a store is away or has lost something.
     """
     question = (sale_id, shopper.id)
     return await _history(shopper, [question], question)
@@ -54,7 +58,7 @@ async def history_of(shopper: Shopper, sale_ids: Sequence[str]) -> History:
     """The shopper's orders in all sales; `sale_ids` are those whose gate may hold pending ones. In batches, too.
 
     Raises:
-        HistoryUnknown: nothing was found, and a store is away.
+        HistoryUnknown: nothing was found, and a store is away or has lost something.
     """
     return await _history(shopper, [(sale_id, shopper.id) for sale_id in sale_ids], (None, shopper.id))
 
@@ -75,7 +79,7 @@ async def _history(shopper: Shopper, of_gate: list[ShopperInSale], of_ledger: Le
     except (PyMongoError, TimeoutError, Overloaded) as error:
         if not found:
             raise HistoryUnknown from error
-    if not found and not is_gate_known:
+    if not found and not (is_gate_known and LOST_FROM_LEDGER.isdisjoint(board().doubts)):
         raise HistoryUnknown
     orders = sorted(found.values(), key=lambda order: order.reserved_at, reverse=True)
     visible = [order for order in orders if may_see(shopper, order)]

@@ -271,6 +271,8 @@ async def test_a_ledger_that_is_dropped_under_a_running_shop_closes_it(running: 
     assert await told(running, sale.sku)
     assert 'data-phase="not_ready"' in (await running.get(f"/sales/{sale.sku}/banner")).text
     assert "Nothing on sale yet" not in (await running.get("/")).text
+    for page in ("/api/orders", "/orders/"):
+        assert (await running.get(page, headers=cookie_of(shopper()))).status_code == 503
 
 
 async def test_an_index_that_is_dropped_under_a_running_shop_closes_it_until_it_is_back(

@@ -423,7 +423,7 @@ async def test_what_a_worker_was_quicker_to_publish_is_looked_at_before_it_is_cl
     monkeypatch.setattr(backoffice, "publish_saved", worker_first)
     said = await do(operator, sale, do="extend", minutes=5)
     assert "not in force yet" in said
-    assert "the worker puts this in force" in said
+    assert "not in force at the gate yet" in said
 
 
 async def test_a_stock_that_was_corrected_is_told_whoever_published_it(

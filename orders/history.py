@@ -46,7 +46,7 @@ async def history_in(shopper: Shopper, sale_id: str) -> History:
     """The shopper's orders in one sale. What many ask at once is asked of the stores in batches.
 
     Raises:
-        HistoryUnknown: nothing was found, and a store is away.
+        HistoryUnknown: nothing was found, and a store is away or has lost something.
     """
     question = (sale_id, shopper.id)
     return await _history(shopper, [question], question)
@@ -56,7 +56,7 @@ async def history_of(shopper: Shopper, sale_ids: Sequence[str]) -> History:
     """The shopper's orders in all sales; `sale_ids` are those whose gate may hold pending ones. In batches, too.
 
     Raises:
-        HistoryUnknown: nothing was found, and a store is away.
+        HistoryUnknown: nothing was found, and a store is away or has lost something.
     """
     return await _history(shopper, [(sale_id, shopper.id) for sale_id in sale_ids], (None, shopper.id))
 

@@ -214,8 +214,10 @@ class Board:
             # Once in a while, not at every refresh: the gate's levels must not wait for it.
             self._settings_at = time.monotonic()
             return
-        self.sales = {sale.id: sale for sale in sales}
-        self.sale_named = {sale.sku: sale for sale in sales}
+        # What the ledger has lost is neither over nor withdrawn: it stays, as not ready.
+        lost = {sale_id: self.sales[sale_id] for sale_id in self.doubts.lost & self.sales.keys()}
+        self.sales = lost | {sale.id: sale for sale in sales}
+        self.sale_named = {sale.sku: sale for sale in self.sales.values()}
         for gone in self._lively_until.keys() - self.sales.keys():
             del self._lively_until[gone]
         self._settings_at = self._read_at = time.monotonic()

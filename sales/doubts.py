@@ -38,6 +38,8 @@ class Doubts(dict[Doubt, str]):
 
     def __init__(self) -> None:
         super().__init__()
+        self.lost: set[str] = set()
+        """The ids of the sales that the ledger has lost."""
         self._register: dict[str, str] = {}
         self._probed_at = float("-inf")
 
@@ -82,5 +84,6 @@ class Doubts(dict[Doubt, str]):
         lost: set[str] = self._register.keys() - {sale.id for sale in sales}
         if lost:  # what is archived is not among them, and yet there
             lost = await catalogue.missing(lost)
+        self.lost = lost
         named = ", ".join(sorted(self._register[sale_id] for sale_id in lost)[:NAMED])
         self.note(Doubt.SALES, f"the ledger has lost {len(lost)} published sales: {named}" if lost else None)

@@ -126,7 +126,7 @@ async def fence(client: Redis, sale_id: str, epoch: int) -> bool:
 async def brake(client: Redis, sale_id: str, name: str, by: str, pulled_at: datetime | None = None) -> Brake | None:
     """Stop a sale at once, whatever the ledger does. Pulled again under its `name` it changes nothing.
 
-    Returns the brake that holds, which may be an earlier one; None when settings that know of this one are in force.
+    Returns the brake that holds, which may be another one; None when settings that know of this one are in force.
     """
     pulled = to_ms(pulled_at) if pulled_at is not None else 0
     text: str = await run_script(client, "brake", [sale_keys(sale_id).sale], [name, by, pulled])

@@ -20,12 +20,12 @@ from flashdrop.mongo_client import PyMongoError, mongo, within
 from flashdrop.redis_client import RedisError, redis
 from orders import ledger
 from orders.ledger import Tally
-from sales import stock, tally
+from sales import catalogue, stock, tally
 from sales.board import STALE_SECONDS, current_board
 from sales.doubts import Doubt
 from sales.gate import Reservation
 from sales.published import PublishedSale
-from sales.showing import Phase
+from sales.showing import Phase, Showing
 from sales.tally import Outcomes
 from sales.workers import WorkerState, worker_state
 
@@ -116,9 +116,11 @@ class Lookout:
             _asked(_worker()),
             self._first_count(sale_id),
         )
-        now, sale = board.now(), board.sales.get(sale_id)
+        now, sale = board.now(), board.sales.get(sale_id) or await _asked(catalogue.get(sale_id))
         gate_answers = worker is not None and board.age_seconds <= 2 * STALE_SECONDS
         showing = board.by_sku.get(sale.sku) if sale is not None else None
+        if showing is None and sale is not None and sale.archived_at is not None and sale.published:
+            showing = Showing.of(sale, None, now)
         is_loaded = showing is not None and showing.phase is not Phase.NOT_READY
         return Figures(
             now=now,
@@ -173,11 +175,11 @@ lookout: PerLoop[Lookout] = PerLoop(Lookout, Lookout.stop)
 
 
 async def _asked(question: Coroutine[Any, Any, T]) -> T | None:
-    """The gate's answer, None when there is none in time."""
+    """A store's answer, None when there is none in time."""
     try:
         return await within(ANSWER_SECONDS, question)
-    except (RedisError, TimeoutError) as error:
-        log.debug("the gate can't be asked: %s", error or type(error).__name__)
+    except (RedisError, PyMongoError, TimeoutError) as error:
+        log.debug("a store can't be asked: %s", error or type(error).__name__)
         return None
 
 

@@ -22,6 +22,7 @@ PROMISES = {
     "2": "Nobody has more than the limit",
     "3": "Every confirmed order is kept",
     "4": "Every unit is either sold or on sale",
+    "1,": "The ledger refuses to keep a unit twice, or more than the limit",
 }
 SETTINGS = ("sku", "price_minor", "stock", "limit_per_shopper", "opens_at", "closes_at", "guests_allowed")
 GOOD, REFUSED = 1, 3
@@ -230,7 +231,9 @@ def _answers(found: Report) -> Bars | None:
 def _promises(found: Promises | None) -> list[Promise]:
     if found is None:
         return []
-    return [Promise(one.verdict, PROMISES.get(one.promise[:1], one.promise[2:]), one.figures) for one in found.findings]
+    return [
+        Promise(one.verdict, PROMISES.get(one.promise.split()[0], one.promise), one.figures) for one in found.findings
+    ]
 
 
 def _promises_note(found: Report) -> str:

@@ -21,6 +21,7 @@ from orders import archiving, cancelling, ledger
 from orders.archiving import ARCHIVE_AFTER
 from orders.audit import audit
 from orders.cancelling import finish_cancelled
+from orders.desk.figures import lookout
 from orders.identity import Shopper
 from orders.placing import Placed, Refusal, Refused, place
 from orders.rebuild import rebuild
@@ -30,6 +31,7 @@ from sales import catalogue, publishing, stock
 from sales.archive import archive, shown
 from sales.backoffice import save_and_publish
 from sales.board import board
+from sales.desk import standing
 from sales.keys import sale_keys
 from sales.models import Sale
 from sales.published import PublishedSale
@@ -95,6 +97,16 @@ async def test_it_leaves_the_board_the_gate_and_the_figures(publish: Publish, wo
     # What is left says that there is no gate, and goes away by itself.
     assert await gate_keys(sale) == {sale_keys(sale.id).sale: {"floor": str(sale.epoch + 1)}}
     assert 0 < await redis().ttl(sale_keys(sale.id).sale) <= stock.TOMBSTONE_SECONDS
+
+
+async def test_the_desk_says_what_shoppers_see_of_it(publish: Publish, worker: Worker) -> None:
+    sale, _ = await bought(publish, shopper())
+    there = await archived(worker, sale)
+    live = await lookout().look(sale.id)
+    assert (live.phase, live.left) == (Phase.ENDED, there.available)
+    row = Sale(pk=sale.id, sku=sale.sku, version=sale.version, published=True)
+    at_control = await asyncio.to_thread(standing.look, row)
+    assert (at_control.phase, at_control.is_hidden) == (Phase.ENDED, False)
 
 
 async def test_shoppers_are_told_that_it_is_over_and_find_their_orders(

@@ -36,6 +36,7 @@ from sales.doubts import Doubt
 from sales.hub import Viewer, hub
 from sales.keys import WORKER_ALIVE, WORKER_HEARTBEAT
 from sales.published import PublishedSale
+from sales.showing import Phase
 
 DATABASE = "flashdrop-store-loss"
 
@@ -211,6 +212,24 @@ async def test_nobody_is_told_that_a_sale_is_over_because_the_ledger_no_longer_t
     await run(work)
 
 
+async def test_what_the_ledger_has_lost_is_shown_as_not_ready_until_it_is_given_up() -> None:
+    async def work() -> None:
+        sale = await opened()
+        board = Board()
+        await board.refresh()
+        assert board.by_sku[sale.sku].phase is Phase.ACTIVE
+        await collection("sales").delete_one({"_id": sale.id})
+        board.ask_for_settings()
+        await board.refresh()
+        assert board.by_sku[sale.sku].phase is Phase.NOT_READY
+        await register.forget(redis_client.redis(), sale.id)
+        board.ask_for_settings()
+        await board.refresh()
+        assert not board.by_sku
+
+    await run(work)
+
+
 # A shop that runs
 
 
@@ -287,9 +306,13 @@ async def test_a_ledger_that_is_dropped_under_a_running_shop_closes_it(running: 
     assert 'flashdrop_ledger_sound{check="sales"} 0.0' in sound
     await asyncio.sleep(2)  # workers have looked, and put nothing back
     assert await told(running, sale.sku)
-    # Nor is anybody told that they have bought nothing, or that there is nothing to buy.
-    for path in ("/api/orders", f"/api/orders/{sale.sku}", "/orders/", bought["receiptUrl"], "/", "/api/products"):
+    assert 'data-phase="not_ready"' in (await running.get(f"/sales/{sale.sku}/banner")).text
+    assert "Nothing on sale yet" not in (await running.get("/")).text
+    # Nor is anybody told that they have bought nothing.
+    for path in ("/api/orders", f"/api/orders/{sale.sku}", "/orders/", bought["receiptUrl"]):
         assert (await running.get(path, headers=buyer)).status_code == 503, path
+    for path in ("/api/orders", "/orders/"):
+        assert (await running.get(path, headers=cookie_of(shopper()))).status_code == 503, path
 
 
 async def test_an_index_that_is_dropped_under_a_running_shop_closes_it_until_it_is_back(

@@ -61,6 +61,8 @@ def unanswered(sale: Sale, now: datetime, before: SaleSettings | None) -> list[W
         return found
     after = sale.settings()
     changed = {name for name in words.LABELS if getattr(after, name) != getattr(before, name)}
+    if not sale.published:
+        changed.discard("published")  # being taken off the shop, it is neither bought nor in anybody's way
     return [warning for warning in found if warning.fields & changed]
 
 
@@ -166,10 +168,11 @@ def _overlap(sale: Sale, other: Sale) -> str:
     start, end = max(sale.opens_at, other.opens_at), min(sale.closes_at, other.closes_at)
     ours_first = (sale.paused, sale.closes_at, sale.pk) < (other.paused, other.closes_at, other.pk)
     why = "it closes first" if sale.paused == other.paused else "the other is paused"
+    until = "it is resumed" if sale.paused or other.paused else "that is sold out"
     first, second = ("this sale", f"“{other.name}”") if ours_first else (f"“{other.name}”", "this sale")
     hidden = sale if not ours_first else other
     return (
         f"It overlaps with “{other.name}”, from {words.moment(start)} to {words.moment(end)}. The front page shows one "
-        f"sale at a time: {first} meanwhile, because {why}, and {second} once that is sold out. "
+        f"sale at a time: {first} meanwhile, because {why}, and {second} once {until}. "
         f"Shoppers always reach {second} at /sales/{hidden.sku}/."
     )

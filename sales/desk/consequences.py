@@ -48,7 +48,7 @@ def consequences(sale: Sale, action: Action, values: dict[str, Any], standing: S
         said = _end(sale, values, standing)
     else:
         said = _stock(sale, values["stock"], standing)
-    return said + _stores(action, standing)
+    return said + stores_away(standing, action)
 
 
 def _pause(sale: Sale, standing: Standing) -> list[str]:
@@ -131,7 +131,8 @@ def _being_confirmed(standing: Standing) -> str:
     return f"{words.units(standing.pending)} that are being confirmed still become orders."
 
 
-def _stores(action: Action, standing: Standing) -> list[str]:
+def stores_away(standing: Standing, action: Action | None = None) -> list[str]:
+    """What a store that is away does to `action`, or to another change."""
     said = []
     if not standing.ledger_answers and action is Action.PAUSE:
         said.append(

@@ -96,7 +96,9 @@ def control(request: HttpRequest, sale: Sale) -> HttpResponse:
 
 
 def _figures(sale: Sale, now: Standing) -> dict[str, Any]:
-    return {"standing": now, "state": states.state_of(sale, now.now, now.levels)}
+    # The brake holds until the settings that let it go are published.
+    is_resuming = now.brake is not None and not sale.paused and sale.knows_brake == now.brake.name
+    return {"standing": now, "state": states.state_of(sale, now.now, now.levels), "is_resuming": is_resuming}
 
 
 def _page(request: HttpRequest, sale: Sale, now: Standing) -> dict[str, Any]:

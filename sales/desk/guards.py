@@ -90,6 +90,8 @@ def question(before: Sale, after: Sale, look: Callable[[], Standing]) -> Questio
             said += consequences.consequences(subject, deed.ask.action, deed.values, standing)
         else:
             said += _setting(before.settings(), settings, deed.name, is_running)
+    if any(deed.ask is None for deed in done):
+        said += consequences.stores_away(standing)
     needs_reason = any(controls.needs_reason(before, deed.ask) if deed.ask is not None else is_running for deed in done)
     warnings = advice.unanswered(after, now, before.settings())
     return _asked(before.settings(), settings, said, warnings, needs_reason)

@@ -81,7 +81,7 @@ def publish(sale: Sale, user: AbstractBaseUser | AnonymousUser) -> Outcome:
         said.append(
             Said(
                 levels.WARNING,
-                "Saved. The gate can't be asked right now; the worker puts this in force as soon as it is back.",
+                "Saved, but not in force at the gate yet: a worker sees to that, at once while the gate answers.",
             )
         )
     return Outcome(published.in_force, tuple(said))

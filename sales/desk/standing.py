@@ -105,6 +105,10 @@ def _phase(
     if levels is None or not sale.version:
         return None
     in_ledger = published[0] if published else None
+    if published is not None and in_ledger is None:
+        return Phase.NOT_READY  # it was published, and the ledger has lost it
+    if in_ledger is not None and in_ledger.archived_at is not None and not levels.loaded:
+        return Phase.ENDED if in_ledger.published else None
     if not levels.loaded and in_ledger is not None and not in_ledger.published:
         return None
     if levels.loaded and in_ledger is not None and in_ledger.epoch != levels.epoch:

@@ -39,10 +39,19 @@ async def test_it_refuses_the_very_next_order_and_says_who_pulled_it(gate: Any) 
     assert await verdicts(gate, sale, wish("a")) == [Verdict.KNOWN]
 
 
-async def test_a_second_one_leaves_the_first(gate: Any) -> None:
+async def test_one_that_is_pulled_anew_takes_the_place_of_the_first(gate: Any) -> None:
     sale = await opened(gate)
-    first = await stock.brake(gate, sale.id, "b1", "anna")
-    assert await stock.brake(gate, sale.id, "b2", "bert") == first
+    await stock.brake(gate, sale.id, "b1", "anna")
+    second = await stock.brake(gate, sale.id, "b2", "bert")
+    assert second is not None
+    assert (second.name, second.by) == ("b2", "bert")
+    # Whoever still remembers the first does not put it back.
+    assert await stock.brake(gate, sale.id, "b1", "anna", NOW) == second
+    assert await stock.brake(gate, sale.id, "b2", "bert") == second
+    # A resume of the first, saved before the second was pulled.
+    resumed = replace(sale, version=2, knows_brake="b1")
+    assert (await stock.publish(gate, resumed, create=False))[0] is Publication.APPLIED
+    assert await verdicts(gate, sale, wish("a")) == [Verdict.PAUSED]
 
 
 async def test_settings_that_do_not_know_of_it_leave_it_and_those_that_do_let_it_go(gate: Any) -> None:

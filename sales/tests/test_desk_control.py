@@ -317,6 +317,27 @@ async def test_with_the_ledger_away_a_pause_holds_at_once_and_until_somebody_res
     assert await buy(client, sale) == (201, None)
 
 
+@pytest.mark.parametrize("by", ["command", "button"])
+async def test_who_stops_a_sale_after_a_resume_that_still_waits_for_the_ledger_stops_it(
+    operator: Client, client: httpx.AsyncClient, by: str
+) -> None:
+    sale = await on_sale()
+    await brakes.pull(sale.pk, "anna")
+    with ledger_away():
+        await do(operator, sale, do="resume", reason="")
+        page = await get(operator, control_of(sale))
+        assert "It is resumed as soon as the ledger" in page
+        assert "then it can be resumed here" not in page
+        assert ">Pause…<" in page
+        assert ">Resume…<" not in page
+        if by == "command":
+            await brakes.pull(sale.pk, "bert")
+        else:
+            await do(operator, sale, do="pause")
+    await backoffice.publish_outstanding()
+    assert await buy(client, sale) == (423, "SALE_PAUSED")
+
+
 async def test_what_was_saved_and_has_not_reached_the_gate_is_not_shown_as_in_force(
     operator: Client, client: httpx.AsyncClient
 ) -> None:
@@ -342,7 +363,7 @@ async def test_with_the_gate_away_it_is_saved_and_says_what_else_can_be_done(ope
         assert "How the sale stands is unknown" in page
         assert "<dd>unknown" in page
         said = await do(operator, sale, do="pause")
-    assert "The gate can't be asked right now; the worker puts this in force as soon as it is back." in said
+    assert "not in force at the gate yet: a worker sees to that" in said
     assert "not in force yet" in said
     assert f"manage.py pause_sale {sale.sku}" in said
 
@@ -404,7 +425,7 @@ async def test_what_a_worker_was_quicker_to_publish_is_looked_at_before_it_is_cl
     monkeypatch.setattr(backoffice, "publish_saved", worker_first)
     said = await do(operator, sale, do="extend", minutes=5)
     assert "not in force yet" in said
-    assert "the worker puts this in force" in said
+    assert "not in force at the gate yet" in said
 
 
 async def test_a_stock_that_was_corrected_is_told_whoever_published_it(

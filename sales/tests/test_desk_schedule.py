@@ -138,7 +138,7 @@ def test_an_overlap_names_the_other_and_says_what_the_front_page_shows() -> None
     assert "at /sales/theirs/" in said
     ours.paused = True
     (said,) = advice.advice(ours, NOON - HOUR)
-    assert "“Theirs” meanwhile, because the other is paused" in said
+    assert "“Theirs” meanwhile, because the other is paused, and this sale once it is resumed." in said
 
 
 async def test_what_deserves_a_second_look_is_asked_before_it_is_saved(merchandiser: Client) -> None:

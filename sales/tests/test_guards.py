@@ -15,7 +15,7 @@ from django.test import Client
 from sales import catalogue
 from sales.desk import advice, guards, journal, standing
 from sales.models import MAX_STOCK, Sale, new_sale_id
-from sales.tests.desk import ADD, LIST, REASON, account, created, form, get, page_of, post, seen_now
+from sales.tests.desk import ADD, LIST, REASON, account, created, form, get, ledger_away, page_of, post, seen_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOUR = timedelta(hours=1)
@@ -70,6 +70,13 @@ async def test_on_a_running_sale_nothing_is_changed_unasked(
     assert entry.reason == (REASON if needs_reason else "")
 
 
+async def test_with_the_ledger_away_no_setting_is_said_to_hold_at_once(merchandiser: Client) -> None:
+    sale = await created(merchandiser, opens_at=NOW - HOUR, closes_at=NOW + HOUR)
+    with ledger_away():
+        text = await unanswered(merchandiser, sale, price="199.00")
+    assert "take effect when the ledger is back" in text
+
+
 async def test_an_answer_to_one_question_is_none_to_another(merchandiser: Client) -> None:
     sale = await created(merchandiser)
     text = await unanswered(merchandiser, sale, price="199.00")
@@ -100,6 +107,15 @@ async def test_an_overlap_is_told_before_the_deed(merchandiser: Client) -> None:
     text = await post(merchandiser, ADD, data, means_it=False)
     assert "It overlaps with “Theirs”" in text
     assert not await Sale.objects.filter(sku=data["sku"]).aexists()
+
+
+async def test_who_takes_a_sale_off_the_shop_is_not_told_of_others_on_it(merchandiser: Client) -> None:
+    await created(merchandiser, name="Theirs")
+    sale = await created(merchandiser, opens_at=NOW - HOUR, closes_at=NOW + 2 * HOUR)
+    text = await unanswered(merchandiser, sale, published=False)
+    asked = text.split("Nothing is saved yet")[1].split("</section>")[0]
+    assert "The sale disappears from the shop" in asked
+    assert "Worth a second look" not in asked
 
 
 FAR = NOW.replace(year=NOW.year + 10)

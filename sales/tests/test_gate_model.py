@@ -30,7 +30,7 @@ from hypothesis.stateful import (
 from conftest import GATES, REDIS_PORT, VALKEY_PORT
 from flashdrop import scripts
 from sales import stock
-from sales.gate import Held, Load, Publication, Quote, Verdict, Wish
+from sales.gate import Brake, Held, Load, Publication, Quote, Verdict, Wish
 from sales.keys import sale_keys
 from sales.published import PublishedSale
 
@@ -84,6 +84,7 @@ CHANGES = st.fixed_dictionaries(
     },
 )
 CLOSED = st.sampled_from(({"paused": True}, {"published": False}, {"window": "ahead"}, {"window": "over"}))
+BRAKES = ("one", "two", "three")
 OPEN = {"paused": False, "published": True, "window": "open"}
 
 
@@ -130,6 +131,7 @@ class Gate:
     taken: dict[str, Taken] = field(default_factory=dict)
     """By order id, in the order of granting."""
     log: list[str] = field(default_factory=list)
+    brake: Brake | None = None
 
     @property
     def units(self) -> list[int]:
@@ -150,7 +152,7 @@ class Gate:
             (not sale.published, Verdict.UNPUBLISHED),
             (now < sale.opens_at, Verdict.NOT_STARTED),
             (now >= sale.closes_at, Verdict.ENDED),
-            (sale.paused, Verdict.PAUSED),
+            (sale.paused or self.brake is not None, Verdict.PAUSED),
             (wish.is_guest and not sale.guests_allowed, Verdict.GUESTS_REFUSED),
             (len(slots) + wish.quantity > sale.limit_per_shopper, Verdict.LIMIT_EXCEEDED),
             (len(self.units) + wish.quantity > self.stock, Verdict.OUT_OF_STOCK),
@@ -184,6 +186,7 @@ class Gate:
         if self.settings.version >= sale.version:
             return Publication.SUPERSEDED, self.stock
         self.settings, self.stock = sale, max(sale.stock, *self.units, 0)
+        self.brake = unless_known(self.brake, sale)
         return Publication.APPLIED, self.stock
 
     def fence(self, epoch: int) -> bool:
@@ -198,6 +201,11 @@ class Gate:
         if self.epoch is not None or self.floor > epoch:
             return Load.SUPERSEDED
         return Load.UNSETTLED if self.log else Load.IN_FORCE
+
+
+def unless_known(brake: Brake | None, sale: PublishedSale) -> Brake | None:
+    """What is left of a brake under these settings."""
+    return brake if brake is not None and brake.name != sale.knows_brake else None
 
 
 class Sold(NamedTuple):
@@ -221,6 +229,7 @@ class Ledger:
         self.sale = replace(
             sale,
             version=sale.version + 1,
+            brake=unless_known(sale.brake, sale),
             highest_stock=max(sale.highest_stock, sale.stock),
             highest_limit=max(sale.highest_limit, sale.limit_per_shopper),
         )
@@ -229,6 +238,9 @@ class Ledger:
         assert units <= self.sale.highest_stock, "the gate invented units"
         if self.sale.stock < units:
             self.save({"stock": units})
+
+    def note(self, brake: Brake) -> None:
+        self.sale = replace(self.sale, brake=unless_known(brake, self.sale) or self.sale.brake)
 
     def give_up(self, order_id: str) -> None:
         self.sold.pop(order_id, None)
@@ -441,6 +453,63 @@ class GateMachine(RuleBasedStateMachine):
             self.ledger.raise_stock_to(expected[1])
             self.put_in_force()
 
+    @rule(
+        name=st.sampled_from(BRAKES),
+        is_noted=st.booleans(),
+        batch=BATCHES,
+        meanwhile=st.one_of(st.none(), CHANGES),
+        trouble=st.sampled_from(("none", "stop", "lose")),
+        resumed=st.sampled_from(("at once", "after the trouble", "after the trouble", "later")),
+    )
+    def pull_brake(
+        self,
+        *,
+        name: str,
+        is_noted: bool,
+        batch: list[Wish],
+        meanwhile: dict[str, Any] | None,
+        trouble: str,
+        resumed: str,
+    ) -> None:
+        """And whatever happens then, it holds until settings that know of it are in force."""
+        pulled = self.pull(name)
+        if is_noted and pulled is not None:
+            self.ledger.note(pulled)
+        self.reserve_at(self.ledger.sale.epoch, batch)
+        if meanwhile is not None:
+            self.publish_changes(meanwhile)  # without knowing of it
+        if trouble == "stop":
+            self.stop(self.ledger.sale.epoch)
+        elif trouble == "lose":
+            self.lose()
+        if resumed == "at once":
+            self.resume()
+        if trouble != "none":
+            self.rebuild_gate()
+        if resumed == "after the trouble":
+            self.resume()
+
+    def pull(self, name: str) -> Brake | None:
+        """By its name again and again, as those do who remember it; over a gate that is stopped or gone as well."""
+        gate, settings = self.gate, self.gate.settings
+        pulled: Brake | None = answer_of(stock.brake(self.client, SALE, name, "somebody"))
+        if gate.brake is None and settings is not None and settings.knows_brake == name:
+            assert pulled is None
+        elif gate.brake is None:
+            assert pulled is not None and (pulled.name, pulled.by) == (name, "somebody")
+            gate.brake = pulled
+        else:
+            assert pulled == gate.brake
+        return pulled
+
+    @precondition(lambda self: self.gate.brake or self.ledger.sale.brake)
+    @rule()
+    def resume(self) -> None:
+        """Settings are published that know of the brake; a gate that is not loaded hears of them by its rebuild."""
+        brake = self.gate.brake or self.ledger.sale.brake
+        if brake is not None:
+            self.publish_changes({"knows_brake": brake.name})
+
     @precondition(lambda self: self.ledger.past)
     @rule(data=st.data(), create=st.booleans())
     def publish_late(self, data: st.DataObject, create: bool) -> None:
@@ -467,11 +536,9 @@ class GateMachine(RuleBasedStateMachine):
     def crash(self, trouble: str, copy_number: int, meanwhile: dict[str, Any] | None, is_noticed: bool) -> None:
         """Keys lost, or of the past, or a gate stopped; then a rebuild, or it sells on before anybody notices."""
         if trouble.startswith("stop"):
-            epoch = self.ledger.sale.epoch - (trouble != "stop")
-            assert answer_of(stock.fence(self.client, SALE, epoch)) == self.gate.fence(epoch)
+            self.stop(self.ledger.sale.epoch - (trouble != "stop"))
         elif trouble == "lose":
-            self.text.delete(*KEYS)
-            self.gate = Gate()
+            self.lose()
         elif trouble == "restore" and self.copies:
             dumps, gate = self.copies[-min(copy_number, len(self.copies))]
             self.text.delete(*KEYS)
@@ -483,6 +550,13 @@ class GateMachine(RuleBasedStateMachine):
             self.publish_changes(meanwhile)
         if is_noticed:
             self.rebuild_gate()
+
+    def stop(self, epoch: int) -> None:
+        assert answer_of(stock.fence(self.client, SALE, epoch)) == self.gate.fence(epoch)
+
+    def lose(self) -> None:
+        self.text.delete(*KEYS)
+        self.gate = Gate()
 
     @precondition(lambda self: self.gate.epoch != self.ledger.sale.epoch)
     @rule()
@@ -512,8 +586,8 @@ class GateMachine(RuleBasedStateMachine):
             order_id: Taken(*one, limit=ledger.sale.highest_limit, entry_id=stock.SETTLED_ENTRY)
             for order_id, one in ledger.sold.items()
         }
-        epoch = ledger.sale.epoch
-        self.gate = Gate(ledger.sale, epoch, floor=epoch, stock=ledger.sale.stock, taken=taken)
+        epoch, brake = ledger.sale.epoch, unless_known(gate.brake or ledger.sale.brake, ledger.sale)
+        self.gate = Gate(ledger.sale, epoch, floor=epoch, stock=ledger.sale.stock, taken=taken, brake=brake)
 
     @rule(batch=BATCHES, ahead=st.sampled_from((-1, 1, 7)))
     def come_with_a_wrong_epoch(self, batch: list[Wish], ahead: int) -> None:
@@ -582,8 +656,8 @@ class GateMachine(RuleBasedStateMachine):
     def keeps_its_promises(self) -> None:
         seen = self.read()
         if self.gate.settings is None:
-            floor = {"floor": str(self.gate.floor)} if self.gate.floor else {}
-            assert seen == Seen(floor, {}, [], [])
+            left = {"floor": str(self.gate.floor or ""), "brake": str(self.gate.brake or "")}
+            assert seen == Seen({name: value for name, value in left.items() if value}, {}, [], [])
             return
         for check in (counts_its_units, keeps_to_the_limit, logs_what_is_pending, agrees_with_the_model):
             check(seen, self.gate)
@@ -634,6 +708,8 @@ def agrees_with_the_model(seen: Seen, gate: Gate) -> None:
     assert (int(epoch) if epoch else None, int(seen.sale["stock"])) == (gate.epoch, gate.stock)
     assert int(seen.sale.get("floor", 0)) == gate.floor
     assert int(seen.sale["version"]) == gate.settings.version
+    brakes = (seen.sale.get("brake"), seen.sale.get("knows_brake"))
+    assert brakes == (str(gate.brake) if gate.brake else None, gate.settings.knows_brake)
     records = {
         order_id: (shopper_id, units, slots, entry_id)
         for shopper_id, orders in seen.shoppers.items()
@@ -696,6 +772,14 @@ BROKEN = {
     "a gate that sells is replaced": ("load", "if sale[1] or", "if"),
     "an older rebuild": ("load", "or tonumber(sale[2] or 0) > tonumber(ARGV[1])", ""),
     "the log is dropped": ("load", "redis.call('XLEN', KEYS[4]) > 0", "false"),
+    "a brake does not stop": ("reserve", "sale[6] == '1' or sale[14]", "sale[6] == '1'"),
+    "any settings let a brake go": ("publish", "string.match(sale[6], '^%S+') == ARGV[14]", "true"),
+    "no settings let a brake go": ("publish", "string.match(sale[6], '^%S+') == ARGV[14]", "false"),
+    "a brake is pulled anew once it was let go": ("brake", "if sale[2] == ARGV[1] then return '' end", ""),
+    "a later brake takes an earlier one's place": ("brake", "if sale[1] then return sale[1] end", ""),
+    "a rebuild lets a brake go": ("load", "sale[3] or ARGV[16]", "ARGV[16]"),
+    "a rebuild knows of no noted brake": ("load", "sale[3] or ARGV[16]", "sale[3] or ''"),
+    "a rebuild puts back what was let go": ("load", "and string.match(brake, '^%S+') ~= ARGV[15]", ""),
     "gaps are lost": ("load", "for i = 5, 6 do", "for i = 5, 5 do"),
 }
 

@@ -547,7 +547,11 @@ async def test_the_admin_breaks_no_rule_of_the_content_security_policy(chromium:
     for name, value in {"sku": sku, "name": "Lamp", "price": "129", "stock": "1", "limit_per_shopper": "1"}.items():
         await page.fill(f"#id_{name}", value)
     await page.click('input[name="_continue"] >> nth=0')
-    await page.wait_for_selector(".messagelist .success")
+    await page.wait_for_selector(".messagelist .success, .desk-question")
+    if await page.locator(".desk-question").count():  # beside the sales of other tests it may be worth a second look
+        await page.check(".desk-question [name=confirmed]")
+        await page.click(".desk-question button")
+        await page.wait_for_selector(".messagelist .success")
     for path in ("", "sales/sale/", f"sales/sale/?q={sku}", "auth/user/", "axes/accesslog/"):
         await page.goto(f"/admin/{path}")
         await page.wait_for_load_state("networkidle")

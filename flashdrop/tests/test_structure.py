@@ -15,6 +15,8 @@ APPS = ("flashdrop", "sales", "orders")
 MAX_LINES = 300
 # Longer ones, each with its reason.
 LONGER: dict[str, str] = {
+    "orders/placing.py": "one purchase from the request to the ledger, read from top to bottom",
+    "sales/board.py": "one snapshot of the stores; what is doubted about them stands in doubts.py",
     "sales/catalogue.py": "all that is asked of the ledger's documents of sales, the archive's questions among it",
     "sales/stock.py": "one function beside each script of the gate",
 }

@@ -85,6 +85,7 @@ CHANGES = st.fixed_dictionaries(
 )
 CLOSED = st.sampled_from(({"paused": True}, {"published": False}, {"window": "ahead"}, {"window": "over"}))
 BRAKES = ("one", "two", "three")
+PULLED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 OPEN = {"paused": False, "published": True, "window": "open"}
 
 
@@ -454,7 +455,9 @@ class GateMachine(RuleBasedStateMachine):
             self.put_in_force()
 
     @rule(
-        name=st.sampled_from(BRAKES),
+        pulls=st.lists(
+            st.tuples(st.sampled_from(BRAKES), st.sampled_from((None, PULLED_AT))), min_size=1, max_size=2, unique=True
+        ),
         is_noted=st.booleans(),
         batch=BATCHES,
         meanwhile=st.one_of(st.none(), CHANGES),
@@ -464,7 +467,7 @@ class GateMachine(RuleBasedStateMachine):
     def pull_brake(
         self,
         *,
-        name: str,
+        pulls: list[tuple[str, datetime | None]],
         is_noted: bool,
         batch: list[Wish],
         meanwhile: dict[str, Any] | None,
@@ -472,7 +475,7 @@ class GateMachine(RuleBasedStateMachine):
         resumed: str,
     ) -> None:
         """And whatever happens then, it holds until settings that know of it are in force."""
-        pulled = self.pull(name)
+        pulled = [self.pull(*one) for one in pulls][-1]
         if is_noted and pulled is not None:
             self.ledger.note(pulled)
         self.reserve_at(self.ledger.sale.epoch, batch)
@@ -489,17 +492,17 @@ class GateMachine(RuleBasedStateMachine):
         if resumed == "after the trouble":
             self.resume()
 
-    def pull(self, name: str) -> Brake | None:
-        """By its name again and again, as those do who remember it; over a gate that is stopped or gone as well."""
+    def pull(self, name: str, at: datetime | None) -> Brake | None:
+        """Anew, or `at` some time by those who remember it; over a gate that is stopped or gone as well."""
         gate, settings = self.gate, self.gate.settings
-        pulled: Brake | None = answer_of(stock.brake(self.client, SALE, name, "somebody"))
-        if gate.brake is None and settings is not None and settings.knows_brake == name:
-            assert pulled is None
-        elif gate.brake is None:
-            assert pulled is not None and (pulled.name, pulled.by) == (name, "somebody")
-            gate.brake = pulled
-        else:
+        pulled: Brake | None = answer_of(stock.brake(self.client, SALE, name, "somebody", at))
+        is_known = settings is not None and settings.knows_brake == name
+        if is_known or (gate.brake is not None and (at is not None or gate.brake.name == name)):
             assert pulled == gate.brake
+        else:
+            assert pulled is not None and (pulled.name, pulled.by) == (name, "somebody")
+            assert at is None or pulled.pulled_at == at
+            gate.brake = pulled
         return pulled
 
     @precondition(lambda self: self.gate.brake or self.ledger.sale.brake)
@@ -775,8 +778,9 @@ BROKEN = {
     "a brake does not stop": ("reserve", "sale[6] == '1' or sale[14]", "sale[6] == '1'"),
     "any settings let a brake go": ("publish", "string.match(sale[6], '^%S+') == ARGV[14]", "true"),
     "no settings let a brake go": ("publish", "string.match(sale[6], '^%S+') == ARGV[14]", "false"),
-    "a brake is pulled anew once it was let go": ("brake", "if sale[2] == ARGV[1] then return '' end", ""),
-    "a later brake takes an earlier one's place": ("brake", "if sale[1] then return sale[1] end", ""),
+    "a brake is pulled anew once it was let go": ("brake", "if sale[2] == ARGV[1] then return sale[1] or '' end", ""),
+    "a remembered brake takes another one's place": ("brake", "pulled > 0 or holds == ARGV[1]", "holds == ARGV[1]"),
+    "a new pull is taken for the one before": ("brake", "(pulled > 0 or holds == ARGV[1])", "true"),
     "a rebuild lets a brake go": ("load", "sale[3] or ARGV[16]", "ARGV[16]"),
     "a rebuild knows of no noted brake": ("load", "sale[3] or ARGV[16]", "sale[3] or ''"),
     "a rebuild puts back what was let go": ("load", "and string.match(brake, '^%S+') ~= ARGV[15]", ""),

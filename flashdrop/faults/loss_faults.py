@@ -30,6 +30,8 @@ LOOKED_SECONDS = 3.0
 # Each lands on one of the web workers.
 ASKED = 12
 NAMESPACE_NOT_FOUND = 26
+# The load of a whole suite presses on this client, too; it waits for its turn.
+PATIENCE_MS = 10_000
 
 
 @fault("brake-without-mongodb", stock=PLENTY, settles_in=30, gate_forgets=True)
@@ -74,7 +76,7 @@ async def brake_and_everything_killed(scene: Scene) -> None:
 @fault("ledger-emptied", stock=PLENTY, settles_in=30)
 async def ledger_emptied(scene: Scene) -> None:
     """Sales and orders vanish from the ledger for 5 s, as if another had been put in its place; then they are back."""
-    client = client_of(scene.cluster.mongo.port)
+    client = client_of(scene.cluster.mongo.port, PATIENCE_MS)
     admin, ledger = client.admin, client["flashdrop"]
     names = ("sales", "orders")
     try:
@@ -99,7 +101,7 @@ async def ledger_emptied(scene: Scene) -> None:
 @fault("index-lost", stock=PLENTY, settles_in=30)
 async def index_lost(scene: Scene) -> None:
     """The unique index on units is dropped, and made again after 4 s by `ensure_indexes`."""
-    client = client_of(scene.cluster.mongo.port)
+    client = client_of(scene.cluster.mongo.port, PATIENCE_MS)
     try:
         await client["flashdrop"]["orders"].drop_index("unit_sold_once")
     except OperationFailure as error:
@@ -155,7 +157,7 @@ async def _pull(scene: Scene) -> datetime:
 
 
 async def _nothing_sold_since(scene: Scene, at: datetime) -> None:
-    client = client_of(scene.cluster.mongo.port)
+    client = client_of(scene.cluster.mongo.port, PATIENCE_MS)
     try:
         sold = await client["flashdrop"]["orders"].count_documents({"sale": scene.sale.id, "reserved_at": {"$gt": at}})
     finally:

@@ -51,10 +51,14 @@ async def sentinels_primary(port: int, service: str) -> int:
         await client.aclose()
 
 
-def client_of(port: int) -> AsyncMongoClient[dict[str, Any]]:
+def client_of(port: int, patience_ms: int = 500) -> AsyncMongoClient[dict[str, Any]]:
     """A client of this one MongoDB node."""
     return AsyncMongoClient(
-        "127.0.0.1", port, directConnection=True, serverSelectionTimeoutMS=500, socketTimeoutMS=2000
+        "127.0.0.1",
+        port,
+        directConnection=True,
+        serverSelectionTimeoutMS=patience_ms,
+        socketTimeoutMS=max(2000, patience_ms),
     )
 
 

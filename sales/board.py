@@ -206,17 +206,20 @@ class Board:
     async def _refresh_settings(self) -> None:
         try:
             # Read first: what is entered there is in the ledger already.
-            await self.doubts.read_register()
+            is_told = await self.doubts.read_register()
             sales, self.unreadable = await within(STALE_SECONDS, catalogue.shelf())
-            await within(STALE_SECONDS, self.doubts.compare(sales))
+            if await within(STALE_SECONDS, self.doubts.compare(sales)):
+                sales, self.unreadable = await within(STALE_SECONDS, catalogue.shelf())
         except (PyMongoError, TimeoutError) as error:
             log.warning("the ledger's settings can't be read: %s", error)
             # Once in a while, not at every refresh: the gate's levels must not wait for it.
             self._settings_at = time.monotonic()
             return
-        # What the ledger has lost is neither over nor withdrawn: it stays, as not ready.
-        lost = {sale_id: self.sales[sale_id] for sale_id in self.doubts.lost & self.sales.keys()}
-        self.sales = lost | {sale.id: sale for sale in sales}
+        # What the ledger has lost is neither over nor withdrawn: it stays, as not ready. Nor is anything let go of
+        # while nobody tells what the ledger must have.
+        lost = self.doubts.lost if is_told else self.sales.keys()
+        kept = {sale_id: sale for sale_id, sale in self.sales.items() if sale_id in lost}
+        self.sales = kept | {sale.id: sale for sale in sales}
         self.sale_named = {sale.sku: sale for sale in self.sales.values()}
         for gone in self._lively_until.keys() - self.sales.keys():
             del self._lively_until[gone]

@@ -67,23 +67,27 @@ class Doubts(dict[Doubt, str]):
         else:
             self.note(Doubt.WRITES, None)
 
-    async def read_register(self) -> None:
-        """Which sales the ledger must have."""
+    async def read_register(self) -> bool:
+        """Which sales the ledger must have. Returns whether the gate has told."""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 self._register = await register.sales(redis())
         except (RedisError, TimeoutError) as error:
             log.debug("the register can't be read: %s", error)
+            return False
+        return True
 
-    async def compare(self, sales: Iterable[PublishedSale]) -> None:
+    async def compare(self, sales: Iterable[PublishedSale]) -> bool:
         """Hold what the ledger has against the register that was read before.
+
+        Returns whether the ledger has more than `sales`: what is archived, or was put back since they were read.
 
         Raises:
             pymongo.errors.PyMongoError: it can't be asked for what is not among `sales`.
         """
-        lost: set[str] = self._register.keys() - {sale.id for sale in sales}
-        if lost:  # what is archived is not among them, and yet there
-            lost = await catalogue.missing(lost)
+        unseen: set[str] = self._register.keys() - {sale.id for sale in sales}
+        lost = await catalogue.missing(unseen) if unseen else unseen
         self.lost = lost
         named = ", ".join(sorted(self._register[sale_id] for sale_id in lost)[:NAMED])
         self.note(Doubt.SALES, f"the ledger has lost {len(lost)} published sales: {named}" if lost else None)
+        return unseen != lost

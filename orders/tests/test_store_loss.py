@@ -23,6 +23,7 @@ from flashdrop.config import config
 from flashdrop.embedded.process import Server, free_port
 from flashdrop.embedded.redis_server import start_redis
 from flashdrop.mongo_client import collection
+from flashdrop.redis_client import RedisError
 from orders.audit import audit
 from orders.documents import INDEXES
 from orders.indexes import ensure_indexes, prepare, unguarded
@@ -226,6 +227,49 @@ async def test_what_the_ledger_has_lost_is_shown_as_not_ready_until_it_is_given_
         board.ask_for_settings()
         await board.refresh()
         assert not board.by_sku
+
+    await run(work)
+
+
+async def test_what_is_put_back_while_a_board_looks_is_not_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        sale = await opened()
+        board, missing = Board(), catalogue.missing
+        await board.refresh()
+        before = await collection("sales").find_one_and_delete({"_id": sale.id})
+        assert before is not None
+
+        async def put_back(sale_ids: Any) -> set[str]:
+            await collection("sales").replace_one({"_id": sale.id}, before, upsert=True)
+            return await missing(sale_ids)
+
+        monkeypatch.setattr(catalogue, "missing", put_back)
+        board.ask_for_settings()
+        await board.refresh()
+        assert board.sale_named[sale.sku].id == sale.id
+
+    await run(work)
+
+
+async def test_nothing_is_let_go_while_nobody_tells_what_the_ledger_must_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work() -> None:
+        sale = await opened()
+        board = Board()
+        await board.refresh()
+        await collection("sales").delete_one({"_id": sale.id})
+
+        async def silent(client: object) -> dict[str, str]:
+            raise RedisError("silent")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(register, "sales", silent)
+            board.doubts._register = {}  # nor was it ever told
+            board.ask_for_settings()
+            await board.refresh()
+            assert board.sale_named[sale.sku].id == sale.id
+        board.ask_for_settings()
+        await board.refresh()
+        assert board.by_sku[sale.sku].phase is Phase.NOT_READY
 
     await run(work)
 

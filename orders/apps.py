@@ -17,9 +17,11 @@ class OrdersConfig(AppConfig):
     verbose_name = "Orders"
 
     def ready(self) -> None:
-        """Let the rate limiter count by session, and say loudly when identities are taken on trust."""
+        """Let the rate limiter count by session, prepare new ledgers, say loudly when identities are taken on trust."""
         from flashdrop.ratelimit import identify_by
+        from orders import indexes
         from orders.identity import shopper_of
+        from sales.publishing import prepare_ledger_by
 
         def session_id(request: HttpRequest) -> str | None:
             shopper = shopper_of(request)
@@ -29,6 +31,7 @@ class OrdersConfig(AppConfig):
             return shopper.id if shopper.is_vouched_for else shopper.session_id
 
         identify_by(session_id)
+        prepare_ledger_by(indexes.prepare)
         if config.trust_user_id_header:
             log.warning(
                 "TRUST_USER_ID_HEADER is on: whoever connects from TRUSTED_PROXIES can be anybody. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from flashdrop.redis_client import RedisError, redis
@@ -11,6 +12,22 @@ from sales.gate import Publication
 from sales.published import PublishedSale, SaleSettings
 
 log = logging.getLogger(__name__)
+
+
+async def _prepare_nothing() -> None:
+    """Nobody has said how a ledger is prepared."""
+
+
+_prepare_ledger: Callable[[], Awaitable[object]] = _prepare_nothing
+
+
+def prepare_ledger_by(prepare: Callable[[], Awaitable[object]]) -> None:
+    """Have `prepare` make a new ledger's indexes before anything is written into it.
+
+    A ledger that holds a sale and lacks an index looks as if it had lost orders, and nothing would be sold.
+    """
+    global _prepare_ledger
+    _prepare_ledger = prepare
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +59,7 @@ async def publish(
         pymongo.errors.DuplicateKeyError: another sale has this sku.
         pymongo.errors.PyMongoError: the ledger can't be written; whether it was is unknown, and repeating is safe.
     """
+    await _prepare_ledger()
     sale = await catalogue.save(settings, saved=saved, knows_brake=knows_brake, must_exist=must_exist)
     return await put_in_force(sale, create=sale.version == 1)
 

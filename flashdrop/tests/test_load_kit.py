@@ -387,7 +387,7 @@ class CarelessShop:
 
 @pytest.fixture(scope="module")
 def careless_shop(migrated: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CarelessShop]:
-    """The gate forgets the limit, the process does not look at units and slots, and the ledger has no unique index."""
+    """The gate forgets the limit, the process looks at no units, slots or indexes; the ledger has no unique index."""
     folder = tmp_path_factory.mktemp("careless")
     tree = folder / "tree"
     for name in ("flashdrop", "sales", "orders", "lua", "templates", "static"):
@@ -396,6 +396,8 @@ def careless_shop(migrated: None, tmp_path_factory: pytest.TempPathFactory) -> I
     spoil(tree / "lua/reserve.lua", "  if held + quantity > limit then return {LIMIT_EXCEEDED, held} end\n", "")
     covered = "max(reservation.units) <= sale.stock and max(reservation.slots) <= sale.highest_limit"
     spoil(tree / "orders/settlement.py", f"return {covered}", "return True")
+    words = '    return f"the ledger has lost'
+    spoil(tree / "orders/indexes.py", words, f"    wrong = []\n{words}")
     started: list[Server] = []
     shop: subprocess.Popen[bytes] | None = None
     try:

@@ -25,6 +25,7 @@ import httpx
 import psycopg
 import pytest
 import redis
+import websockets.exceptions
 import websockets.sync.client
 from django.test import RequestFactory
 from pymongo import MongoClient
@@ -36,6 +37,7 @@ from flashdrop.embedded.postgres_server import start_postgres
 from flashdrop.embedded.process import free_port
 from flashdrop.headers import SECURITY_HEADERS
 from flashdrop.management.commands.migrate import LOCK
+from flashdrop.tests.waiting import until
 
 ADMIN = "chief"
 LOGIN = "/desk/login/"
@@ -473,8 +475,18 @@ def visit(shop: SecureShop, sku: str) -> tuple[dict[str, str], str]:
                 client.get(path, headers=cookie | odd)
         client.get(receipt[0], params={"q": receipt[1]}, headers=cookie | PLAIN)
     address = f"ws{shop.url.removeprefix('http')}/ws/sales/{sku}/"
-    with websockets.sync.client.connect(address, origin="https://shop.example", additional_headers=cookie) as socket:
-        socket.recv()
+
+    def is_heard() -> bool:
+        """Not yet, where this process has not seen the sale."""
+        try:
+            with websockets.sync.client.connect(
+                address, origin="https://shop.example", additional_headers=cookie
+            ) as socket:
+                return bool(socket.recv())
+        except websockets.exceptions.InvalidStatus:
+            return False
+
+    until(is_heard)
     return {"name": name, "cookie": cookie["Cookie"].partition("=")[2], "receipt": receipt[1]}, receipt[1].partition(
         "."
     )[0]

@@ -27,7 +27,7 @@ async def visitor(chromium: Any, shop: str, **options: Any) -> AsyncIterator[Any
         yield page
     finally:
         await context.close()
-    assert errors == []
+    assert not errors, errors
 
 
 def listen(page: Any) -> list[str]:

@@ -108,6 +108,17 @@ async def test_a_new_ledger_gets_its_indexes_and_one_that_lost_them_does_not() -
     await run(work)
 
 
+async def test_whoever_publishes_into_a_new_ledger_first_makes_its_indexes() -> None:
+    """A command may be quicker than the first web process; its sale must not look like one that was left over."""
+
+    async def work() -> None:
+        await publishing.publish(settings_of())
+        assert await prepare() is None
+        assert await unguarded() is None
+
+    await run(work)
+
+
 @pytest.mark.parametrize("name", ["shopper_within_limit", "unit_sold_once", "key_used_once"])
 async def test_an_index_that_is_not_unique_or_has_another_filter_is_none(name: str) -> None:
     async def work() -> None:

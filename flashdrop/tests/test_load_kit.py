@@ -386,7 +386,7 @@ class CarelessShop:
 
 
 @pytest.fixture(scope="module")
-def careless_shop(migrated: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CarelessShop]:
+def careless_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CarelessShop]:
     """The gate forgets the limit, the process looks at no units, slots or indexes; the ledger has no unique index."""
     folder = tmp_path_factory.mktemp("careless")
     tree = folder / "tree"
@@ -407,10 +407,12 @@ def careless_shop(migrated: None, tmp_path_factory: pytest.TempPathFactory) -> I
         started.append(mongo)
         (folder / "data").mkdir()
         stores = {"REDIS_URL": redis_url, "MONGODB_URL": mongodb_url, "FLASHDROP_DATA_DIR": str(folder / "data")}
-        environment = os.environ | stores
+        # A back office of its own too: the worker of another shop would publish what it finds unpublished.
+        environment = os.environ | stores | {"DATABASE_URL": f"sqlite:///{folder}/db.sqlite3"}
         shutil.copytree(Path(os.environ["FLASHDROP_DATA_DIR"]) / "static", folder / "data/static", dirs_exist_ok=True)
         port = free_port()
         manage = [sys.executable, str(tree / "manage.py")]
+        subprocess.run([*manage, "migrate", "--verbosity", "0"], env=environment, check=True)
         shop = subprocess.Popen(
             [*manage, "serve", "--port", str(port), "--workers", "1"], env=environment, start_new_session=True
         )

@@ -51,13 +51,15 @@ TOOLS = (
         "test_cluster",
         "test_deploy",
         "test_dev",
+        "test_docs_commands",
         "test_faults",
         "test_images",
         "test_kubernetes",
         "test_load_kit",
         "test_nginx",
     ),
-    *("test_run_production", "test_stress", "test_system_packages", "test_watching"),
+    *("test_redis_cluster_shop", "test_replica_set", "test_rolling_update", "test_run", "test_stress"),
+    *("test_system_packages", "test_watching"),
 )
 # Nothing here speaks TLS. Left to itself httpx reads every certificate of the system for each client that it makes,
 # which takes 80 ms of processor time: more than the requests.

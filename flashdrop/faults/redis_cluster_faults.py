@@ -67,7 +67,7 @@ async def failover_asked_for(scene: Scene) -> None:
 
 @fault("cluster-resharding", topology="redis-cluster", stock=PLENTY, settles_in=30)
 async def resharding(scene: Scene) -> None:
-    """Under load the sale moves to another node of the Redis Cluster, key by key, as `redis-cli reshard` does it."""
+    """Under load the sale moves to another node of the Redis Cluster, key by key, as an operator's reshard does it."""
     nodes, slot = _nodes(scene), _slot(scene)
     source = await nodes.owner(slot)
     target = next(node for node in [await nodes.owner(0), await nodes.owner(16383)] if node is not source)

@@ -156,7 +156,7 @@ async def test_handshakes_that_come_to_nothing_are_not_counted(
         for path in ("/ws/sales/no-such/", "/ws/nothing"):
             async with served.line() as line:
                 assert await stays(line, path) in (403, 404)
-    await wait_until(lambda: door._total == 0)
+            await wait_until(lambda: door._total == 0)
     async with served.line() as line:
         assert await stays(line, f"/ws/sales/{sale.sku}/") == 101
 

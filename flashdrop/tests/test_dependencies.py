@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import uv
+import yaml
 
+from flashdrop import __version__
 from flashdrop.config import BASE_DIR
 
 PROJECT = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())
@@ -86,3 +88,12 @@ def test_nothing_is_installed_outside_of_the_one_place() -> None:
         if path.is_file() and INSTALLS.search(path.read_text(errors="replace")):
             found.add(name)
     assert found - PLACES == set()
+
+
+def test_one_version_is_told_everywhere() -> None:
+    tag = yaml.safe_load((BASE_DIR / "deploy/kubernetes/overlays/production/kustomization.yaml").read_text())
+    released = re.search(r"^## (\d+\.\d+\.\d+) - \d{4}-\d\d-\d\d$", (BASE_DIR / "CHANGELOG.md").read_text(), re.M)
+    (ours,) = (package["version"] for package in LOCK["package"] if package["name"] == "flashdrop")
+    assert released is not None
+    told = {PROJECT["project"]["version"], ours, released[1], tag["images"][0]["newTag"]}
+    assert told == {__version__}

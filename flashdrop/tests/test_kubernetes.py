@@ -166,8 +166,8 @@ BREAKS: dict[str, Callable[[Build], object]] = {
         0
     ].update(host="other.test"),
     "worker: manage.py has no work": lambda b: container(b, "worker").update(command=["manage.py work"]),
-    "the shop runs more than one image: registry.example.com/flashdrop:0.1.0, registry.example.com/flashdrop:0.2.0": (
-        lambda b: container(b, "worker").update(image="registry.example.com/flashdrop:0.2.0")
+    "the shop runs more than one image: registry.example.com/flashdrop:1.0.0, registry.example.com/flashdrop:1.1.0": (
+        lambda b: container(b, "worker").update(image="registry.example.com/flashdrop:1.1.0")
     ),
     "worker: the image flashdrop:latest names no release": lambda b: container(b, "worker").update(
         image="flashdrop:latest"

@@ -1,6 +1,6 @@
 """Flashdrop's wiring and plumbing: nothing in here knows a business word."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 
 class ConfigError(Exception):

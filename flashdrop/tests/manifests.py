@@ -25,7 +25,7 @@ KUBECTL = Path(sys.executable).parent / "kubectl"
 OWN = {
     "ALLOWED_HOSTS=shop.example.com": "ALLOWED_HOSTS=lamps.test,www.lamps.test",
     "newName: registry.example.com/flashdrop": "newName: registry.test:5000/shop",
-    "newTag: 0.1.0": "newTag: 2.1.0",
+    "newTag: 1.0.0": "newTag: 2.1.0",
     "# - ../../components/monitoring": "- ../../components/monitoring",
 }
 

@@ -31,7 +31,7 @@ SKU = "rehearsal"
 # What a reader puts in place of what is written, beside `SKU` and addresses.
 FILLED = {"N": "3", "NAME": "somebody", "ADDRESS": "192.0.2.7", "FILE": "file.txt", "PORT": "1"}
 # Commands that other commands of a page have prepared.
-FIRST = (r"manage\.py seed_demo --sku", r"manage\.py mint_shoppers 20000")
+FIRST = (rf"manage\.py seed_demo --sku {SKU}\b", r"manage\.py mint_shoppers 20000")
 # This installation is no production, and its ledger has lost nothing: both are found, and told by the exit code.
 MAY_REFUSE = r"manage\.py (doctor|forget_sale)"
 # Where the files that a page speaks of are: it says so in its words.

@@ -78,9 +78,10 @@ def test_a_change_is_live_within_seconds_and_a_broken_one_waits_for_the_next(
 ) -> None:
     (url, log), template, module = shop, checkout / "templates/base.html", checkout / "sales/money.py"
     before, sound = template.read_text(), module.read_text()
+    wait_for(lambda: says(url, "<title>"), UP_SECONDS, log)
     template.write_text(before.replace("<title>", "<title>Changed "))
     wait_for(lambda: says(url, "<title>Changed "), CHANGE_SECONDS, log)
-    assert "templates/base.html" in log.read_text()
+    wait_for(lambda: "templates/base.html" in log.read_text(), CHANGE_SECONDS, log)
     module.write_text(sound + "\nx = (\n")
     wait_for(lambda: "Waiting for the next change" in log.read_text(), CHANGE_SECONDS, log)
     assert "SyntaxError" in log.read_text()

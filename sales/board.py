@@ -208,7 +208,9 @@ class Board:
             # Read first: what is entered there is in the ledger already.
             is_told = await self.doubts.read_register()
             sales, self.unreadable = await within(STALE_SECONDS, catalogue.shelf())
-            if await within(STALE_SECONDS, self.doubts.compare(sales)):
+            missed = self.sales.keys() | self.doubts.lost
+            # Once for each that leaves the shelf, not at each refresh for as long as the register names it.
+            if missed & await within(STALE_SECONDS, self.doubts.compare(sales)):
                 sales, self.unreadable = await within(STALE_SECONDS, catalogue.shelf())
         except (PyMongoError, TimeoutError) as error:
             log.warning("the ledger's settings can't be read: %s", error)

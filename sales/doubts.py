@@ -77,17 +77,16 @@ class Doubts(dict[Doubt, str]):
             return False
         return True
 
-    async def compare(self, sales: Iterable[PublishedSale]) -> bool:
+    async def compare(self, sales: Iterable[PublishedSale]) -> set[str]:
         """Hold what the ledger has against the register that was read before.
 
-        Returns whether the ledger has more than `sales`: what is archived, or was put back since they were read.
+        Returns the ids that the ledger has beside `sales`: archived, unreadable, or put back since they were read.
 
         Raises:
             pymongo.errors.PyMongoError: it can't be asked for what is not among `sales`.
         """
         unseen: set[str] = self._register.keys() - {sale.id for sale in sales}
-        lost = await catalogue.missing(unseen) if unseen else unseen
-        self.lost = lost
+        self.lost = lost = await catalogue.missing(unseen) if unseen else set()
         named = ", ".join(sorted(self._register[sale_id] for sale_id in lost)[:NAMED])
         self.note(Doubt.SALES, f"the ledger has lost {len(lost)} published sales: {named}" if lost else None)
-        return unseen != lost
+        return unseen - lost

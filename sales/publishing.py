@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 async def _prepare_nothing() -> None:
-    """Nobody has said how a ledger is prepared."""
+    """The default, without the app that knows the orders' indexes."""
 
 
 _prepare_ledger: Callable[[], Awaitable[object]] = _prepare_nothing
@@ -59,7 +59,8 @@ async def publish(
         pymongo.errors.DuplicateKeyError: another sale has this sku.
         pymongo.errors.PyMongoError: the ledger can't be written; whether it was is unknown, and repeating is safe.
     """
-    await _prepare_ledger()
+    if not must_exist:  # else it is no new ledger, and what it lacks was lost
+        await _prepare_ledger()
     sale = await catalogue.save(settings, saved=saved, knows_brake=knows_brake, must_exist=must_exist)
     return await put_in_force(sale, create=sale.version == 1)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,12 +153,13 @@ async def verdict_without(guard: Guard, folder: Path) -> dict[str, Any]:
         env=os.environ | {"PYTHONPATH": str(folder)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
     )
     try:
         output, _ = await asyncio.wait_for(process.communicate(), LONGEST_SECONDS)
     finally:
         if process.returncode is None:
-            process.terminate()  # it ends what it has started
+            os.killpg(process.pid, signal.SIGKILL)  # what it has started ends with its parent
             await process.wait()
     assert report.exists(), output.decode()
     rows = json.loads(report.read_text())

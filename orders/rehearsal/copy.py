@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from flashdrop.redis_client import redis
-from orders import ledger
+from orders import indexes, ledger
 from orders.reserving import reservations
 from orders.settlement import confirmations, forgetting
 from sales import catalogue, stock
@@ -67,6 +67,7 @@ class HiddenCopy:
             pymongo.errors.PyMongoError, redis.exceptions.RedisError: a store is away.
         """
         self._settings = replace(self._settings, **changes)
+        await indexes.prepare()  # as for any sale: the ledger may be new
         self.sale = await catalogue.save(self._settings, rehearsal_of=self._original_id)
         at_gate = replace(self.sale, published=True)
         outcome, _ = await stock.publish(redis(), at_gate, create=self.sale.version == 1)

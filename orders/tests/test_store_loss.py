@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,43 @@ async def test_what_is_put_back_while_a_board_looks_is_not_let_go(monkeypatch: p
         board.ask_for_settings()
         await board.refresh()
         assert board.sale_named[sale.sku].id == sale.id
+
+    await run(work)
+
+
+async def test_what_left_the_shelf_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The register names an archived sale until its gate is let go of; that must not double each second's reading."""
+
+    async def work() -> None:
+        sale = await opened()
+        board, shelf, read = Board(), catalogue.shelf, 0
+        await board.refresh()
+        await collection("sales").update_one({"_id": sale.id}, {"$set": {"archived_at": datetime.now(UTC)}})
+
+        async def counted() -> catalogue.Shelf:
+            nonlocal read
+            read += 1
+            return await shelf()
+
+        monkeypatch.setattr(catalogue, "shelf", counted)
+        for _ in range(3):
+            board.ask_for_settings()
+            await board.refresh()
+        assert read == 4
+        assert sale.sku not in board.sale_named and not board.doubts
+
+    await run(work)
+
+
+async def test_settings_of_a_sale_that_was_published_prepare_no_emptied_ledger() -> None:
+    async def work() -> None:
+        settings = settings_of()
+        await publishing.publish(settings)
+        await collection("sales").drop()
+        await collection("orders").drop()
+        with pytest.raises(Vanished):
+            await publishing.publish(settings, must_exist=True)
+        assert await unguarded() is not None
 
     await run(work)
 
